@@ -1,0 +1,1 @@
+"""The local cloud: AWS services that run in one process on a laptop."""

@@ -1,0 +1,1 @@
+"""The engines that carry our services, one module each."""
