@@ -50,13 +50,17 @@ class ResourceType(Protocol):
     create_only: frozenset[str]
     """Properties whose change means a replacement."""
 
-    def create(self, logical_id: str, properties: Document, caller: Caller) -> Resource: ...
+    def create(self, logical_id: str, properties: Document, caller: Caller) -> Resource:
+        """Make the resource."""
+        ...
 
-    def update(
-        self, physical_id: str, old: Document, new: Document, caller: Caller
-    ) -> Resource: ...
+    def update(self, physical_id: str, old: Document, new: Document, caller: Caller) -> Resource:
+        """Change the resource in place; a failed change leaves it as it was."""
+        ...
 
-    def delete(self, physical_id: str, properties: Document, caller: Caller) -> None: ...
+    def delete(self, physical_id: str, properties: Document, caller: Caller) -> None:
+        """Remove the resource; one that is gone already is no error."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,19 @@ class Host(Protocol):
         """
         ...
 
-    def put_event(self, source: str, detail_type: str, detail: Document,
-                  resources: Sequence[str] = ()) -> None:
+    def service(self, model: str) -> Service:
+        """The service of ours with this botocore name."""
+        ...
+
+    def put_event(
+        self, source: str, detail_type: str, detail: Document, resources: Sequence[str] = ()
+    ) -> None:
         """Put an event of an AWS service (`aws.…`) on the default EventBridge bus."""
         ...
 
-    def put_metric(self, namespace: str, name: str, value: float, unit: str,
-                   dimensions: Mapping[str, str]) -> None:
+    def put_metric(
+        self, namespace: str, name: str, value: float, unit: str, dimensions: Mapping[str, str]
+    ) -> None:
         """Record one service metric in CloudWatch."""
         ...
 
@@ -152,6 +162,7 @@ class Service:
 
     def resources(self, operation: str, request: Document, caller: Caller) -> Sequence[str]:
         """The ARNs on which IAM is asked for `operation`; overridden where they are narrower."""
+        del operation, request, caller
         return ["*"]
 
     def resource_types(self) -> Sequence[ResourceType]:

@@ -74,8 +74,13 @@ class Dispatcher:
         return result
 
     def handle(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes,
-        query: str, caller: Caller,
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        query: str,
+        caller: Caller,
     ) -> Response:
         """Answer one HTTP request. `headers` has lower-case names; `query` is the raw string."""
         request_id = str(uuid4())
@@ -118,8 +123,13 @@ class Dispatcher:
         return self._parse_rest(operation, shape, path, headers, body, query)
 
     def _parse_rest(
-        self, operation: str, shape: Any, path: str, headers: Mapping[str, str],
-        body: bytes, query: str,
+        self,
+        operation: str,
+        shape: Any,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        query: str,
     ) -> Document:
         uri = self.model.operation_model(operation).http["requestUri"]
         matched = _route(uri).fullmatch(path)
@@ -140,8 +150,9 @@ class Dispatcher:
             elif where == "headers":
                 prefix = wire.lower()
                 found[name] = {
-                    key[len(prefix):]: value
-                    for key, value in headers.items() if key.startswith(prefix)
+                    key[len(prefix) :]: value
+                    for key, value in headers.items()
+                    if key.startswith(prefix)
                 }
             elif where is None and name != payload:
                 in_body[name] = member
@@ -219,8 +230,10 @@ def _from_text(shape: Any, text: str) -> Any:
 def _decode(shape: Any, value: Any) -> Any:
     """From JSON to Python: blobs become bytes and timestamps aware datetimes."""
     kind = shape.type_name
-    if kind == "structure" and isinstance(value, dict) and not getattr(
-        shape, "is_document_type", False
+    if (
+        kind == "structure"
+        and isinstance(value, dict)
+        and not getattr(shape, "is_document_type", False)
     ):
         wired = {m.serialization.get("name", n): (n, m) for n, m in shape.members.items()}
         decoded = {}
@@ -251,9 +264,7 @@ def _encode(shape: Any, value: Any) -> Any:
         if unknown:
             raise KeyError(f"{shape.name} has no member {sorted(unknown)}")
         return {
-            shape.members[name].serialization.get("name", name): _encode(
-                shape.members[name], item
-            )
+            shape.members[name].serialization.get("name", name): _encode(shape.members[name], item)
             for name, item in value.items()
             if item is not None
         }
@@ -273,16 +284,24 @@ def _encode(shape: Any, value: Any) -> Any:
 
 
 _TYPES: dict[str, tuple[type, ...]] = {
-    "structure": (dict,), "list": (list,), "map": (dict,), "string": (str,),
-    "integer": (int,), "long": (int,), "float": (int, float), "double": (int, float),
-    "boolean": (bool,), "blob": (bytes,), "timestamp": (datetime, str),
+    "structure": (dict,),
+    "list": (list,),
+    "map": (dict,),
+    "string": (str,),
+    "integer": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "boolean": (bool,),
+    "blob": (bytes,),
+    "timestamp": (datetime, str),
 }
 
 
 def _validate(shape: Any, value: Any, path: str, errors: list[str]) -> None:
     kind = shape.type_name
     where = path or "request"
-    allowed = _TYPES[kind]
+    allowed: Any = _TYPES[kind]
     if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
         errors.append(f"Value at '{where}' must be a {kind}, not {type(value).__name__}")
         return
@@ -311,9 +330,8 @@ def _validate_structure(shape: Any, value: Document, path: str, errors: list[str
     if getattr(shape, "is_document_type", False):
         return
     dot = f"{path}." if path else ""
-    for name in shape.required_members:
-        if name not in value:
-            errors.append(f"Value at '{dot}{name}' is required")
+    missing = [name for name in shape.required_members if name not in value]
+    errors.extend(f"Value at '{dot}{name}' is required" for name in missing)
     for name, item in value.items():
         if name not in shape.members:
             known = ", ".join(sorted(shape.members)) or "none"
