@@ -114,6 +114,22 @@ class Host(Protocol):
         """Raise `ServiceError` AccessDeniedException unless IAM lets `caller` do this."""
         ...
 
+    def identity(self, caller: Caller) -> str:
+        """The ARN of who calls, in the form of STS's GetCallerIdentity.
+
+        For a role's session that is `arn:aws:sts::…:assumed-role/<role>/<session>`, for a user
+        `arn:aws:iam::…:user/<name>`.
+        """
+        ...
+
+    def client(self, service: str) -> Any:
+        """A boto3 client (cached) that acts for the service itself.
+
+        Only for what AWS's services own by their service-linked roles, such as a managed secret;
+        whatever a service does for a customer's role goes through `assume`.
+        """
+        ...
+
     def assume(self, role_arn: str, service_principal: str) -> RoleSession:
         """Assume a role for a service, say `firehose.amazonaws.com`.
 
