@@ -1,0 +1,1 @@
+"""The `tidemill` command, and the scripts that build and measure."""

@@ -1,0 +1,1 @@
+"""What the `tidemill` command does, one module a command."""

@@ -1,0 +1,145 @@
+"""`up` and `down`: the local cloud's life, and the deployment by the CDK's own command."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections import deque
+from pathlib import Path
+
+from scripts.commands.console import CommandError, Console, Stopwatch
+from scripts.commands.target import AWS, LOCAL, PROJECT, STACKS, Target
+
+
+def up(target: Target, console: Console, *, port: int | None, assume_yes: bool) -> None:
+    """Start the local cloud where it is wanted, and deploy every stack."""
+    watch = Stopwatch()
+    if target.name == LOCAL:
+        _start(target, console, port)
+    else:
+        _confirm(target, console, assume_yes)
+    started = watch.seconds
+    _bootstrap(target, console)
+    deploying = Stopwatch()
+    _cdk(
+        target,
+        console,
+        "deploying",
+        ["deploy", "--all", "--require-approval", "never", "--concurrency", "4"],
+    )
+    outputs = target.outputs
+    console.result(
+        {
+            "target": target.name,
+            "stage": target.stage,
+            "seconds": {
+                "start": round(started, 2),
+                "deploy": round(deploying.seconds, 2),
+                "all": round(watch.seconds, 2),
+            },
+            "outputs": outputs,
+        },
+        [
+            f"up in {watch.seconds:.1f} s (deployed in {deploying.seconds:.1f} s)",
+            f"input bucket  {outputs['InputBucket']}",
+            f"predictions   {target.api_url}",
+            f"next          {target.command('stream stock_price samples/stock_price.csv')}",
+        ],
+    )
+
+
+def down(target: Target, console: Console, *, wipe: bool) -> None:
+    """Stop the local cloud; its state stays unless `wipe`."""
+    if target.name == AWS:
+        raise CommandError(
+            "an AWS account has nothing to stop",
+            "delete the stacks of the stage in CloudFormation, or with: npx cdk destroy --all",
+        )
+    from local import cloud
+
+    stopped = cloud.stop(target.directory)
+    if wipe and target.directory.exists():
+        shutil.rmtree(target.directory)
+    state = "forgotten" if wipe else f"kept in {target.directory}"
+    console.result(
+        {"stopped": stopped, "wiped": wipe},
+        [f"{'stopped' if stopped else 'was not running'}; its state is {state}"],
+    )
+
+
+def _start(target: Target, console: Console, port: int | None) -> None:
+    from local import cloud
+
+    if cloud.find(target.directory) is not None:
+        return
+    with console.working("starting the local cloud"):
+        started = cloud.start(target.directory, port=port)
+    console.say(f"local cloud at {started.endpoint_url}, state in {target.directory}")
+
+
+def _confirm(target: Target, console: Console, assume_yes: bool) -> None:
+    import typer
+
+    identity = target.client("sts").get_caller_identity()
+    region = target.session.region_name
+    if region is None:
+        raise CommandError("no region is set", "set one: export AWS_REGION=eu-west-1")
+    console.say(f"account {identity['Account']}, region {region}, as {identity['Arn']}")
+    console.say(f"stacks {', '.join(target.stack_name(stack) for stack in STACKS)}")
+    if not assume_yes and not typer.confirm("Deploy there?", err=True):
+        raise CommandError("nothing was changed")
+
+
+def _bootstrap(target: Target, console: Console) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        target.client("cloudformation").describe_stacks(StackName="CDKToolkit")
+    except ClientError:
+        if target.name != LOCAL:
+            raise CommandError(
+                "the account and region have no CDK bootstrap stack", "run once: npx cdk bootstrap"
+            ) from None
+        account = target.client("sts").get_caller_identity()["Account"]
+        region = target.session.region_name
+        _cdk(target, console, "bootstrapping", ["bootstrap", f"aws://{account}/{region}"])
+
+
+def _cdk(target: Target, console: Console, doing: str, arguments: list[str]) -> None:
+    """Run the CDK's command; on failure the error holds the last lines that it printed."""
+    cdk = PROJECT / "node_modules" / ".bin" / "cdk"
+    if not cdk.exists():
+        raise CommandError("the CDK command is not installed", "install it: make setup")
+    synthesized = _assembly(target)
+    command = [str(cdk), *arguments, "--output", str(synthesized), "--no-version-check"]
+    command += ["--no-notices", "--ci", "--no-color", "--progress", "events"]
+    if arguments[0] == "bootstrap":
+        # Bootstrapping needs no app; without this the CDK would synthesize one first.
+        command = [str(cdk), *arguments, "--no-version-check", "--no-notices", "--ci", "--no-color"]
+        command += ["--app", ""]
+    last: deque[str] = deque(maxlen=40)
+    with console.working(f"{doing} with the CDK") as status:
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=target.process_environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None  # noqa: S101  # it was asked for
+        for line in process.stdout:
+            if text := line.strip():
+                last.append(text)
+                status.update(f"{doing}: {text[:100]}")
+        failed = process.wait() != 0
+    if failed:
+        raise CommandError(
+            f"cdk {arguments[0]} failed:\n" + "\n".join(last),
+            f"mend it and run again: {target.command('up')}",
+        )
+
+
+def _assembly(target: Target) -> Path:
+    """Where the synthesized templates go: a folder a target, so that two can be compared."""
+    return target.directory / "cdk.out" if target.name == LOCAL else PROJECT / "cdk.out"
