@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ def predict(target: Target, model: str, features: str) -> dict[str, Any]:
     from botocore.httpsession import URLLib3Session
 
     # The CA bundle is the local cloud's own; in an account the system's is right.
-    bundle: Any = os.environ.get("AWS_CA_BUNDLE") or True
+    bundle: Any = target.ca_bundle or True
     answer = URLLib3Session(verify=bundle).send(request.prepare())
     try:
         document = json.loads(answer.content)
@@ -43,7 +42,7 @@ def curl(target: Target, model: str, features: str) -> str:
     """The signed request as a curl command; its signature is valid for some minutes."""
     request = _signed(target, model, features).prepare()
     words = ["curl", "--request", "POST", request.url, "--data", features]
-    if bundle := os.environ.get("AWS_CA_BUNDLE"):
+    if bundle := target.ca_bundle:
         words += ["--cacert", bundle]
     for name, value in request.headers.items():
         if name.lower() != "content-length":

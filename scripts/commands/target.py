@@ -63,18 +63,29 @@ class Target:
 
     @cached_property
     def session(self) -> boto3.Session:
-        """A boto3 session on this target."""
+        """A boto3 session with the target's credentials and region."""
         import boto3
 
-        for name in [n for n in os.environ if n.startswith("AWS_") and self.name == LOCAL]:
-            del os.environ[name]
-        os.environ.update(self.environment)
-        return boto3.Session()
+        mine = self.environment
+        return boto3.Session(
+            aws_access_key_id=mine.get("AWS_ACCESS_KEY_ID"),
+            aws_secret_access_key=mine.get("AWS_SECRET_ACCESS_KEY"),
+            region_name=mine.get("AWS_REGION"),
+        )
+
+    @property
+    def ca_bundle(self) -> str | None:
+        """The certificates that vouch for the local cloud; None for the system's own."""
+        return self.environment.get("AWS_CA_BUNDLE")
 
     def client(self, service: str) -> Any:
         """A boto3 client for the service on this target."""
         if service not in self._clients:
-            self._clients[service] = self.session.client(service)  # type: ignore[call-overload]  # the name is not a literal
+            self._clients[service] = self.session.client(  # type: ignore[call-overload]  # the name is not a literal
+                service,
+                endpoint_url=self.environment.get("AWS_ENDPOINT_URL"),
+                verify=self.ca_bundle,
+            )
         return self._clients[service]
 
     @cached_property
