@@ -1,0 +1,1 @@
+"""The domain: what Tidemill knows without any cloud library."""
