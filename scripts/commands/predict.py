@@ -11,25 +11,36 @@ from scripts.commands.console import CommandError, Console
 from scripts.commands.target import Target
 
 
-def predict(target: Target, model: str, features: str) -> dict[str, Any]:
-    """POST `features` (a JSON object) to the API. Raises `CommandError` unless it answers 200."""
-    request = _signed(target, model, features)
-    from botocore.httpsession import URLLib3Session
+class Asker:
+    """Asks the API over one kept-alive connection."""
 
-    # The CA bundle is the local cloud's own; in an account the system's is right.
-    bundle: Any = target.ca_bundle or True
-    answer = URLLib3Session(verify=bundle).send(request.prepare())
-    try:
-        document = json.loads(answer.content)
-    except ValueError:
-        document = {"message": answer.content.decode(errors="replace")[:500]}
-    if answer.status_code != 200:
-        hint = ""
-        if answer.status_code == 503:
-            hint = f"train a first version: {target.command(f'refresh {model}')}"
-        message = document.get("message") or document
-        raise CommandError(f"the API answered {answer.status_code}: {message}", hint)
-    return dict(document)
+    def __init__(self, target: Target) -> None:
+        from botocore.httpsession import URLLib3Session
+
+        self._target = target
+        # The local cloud vouches for itself; in an account the system's certificates do.
+        bundle: Any = target.ca_bundle or True
+        self._http = URLLib3Session(verify=bundle)
+
+    def ask(self, model: str, features: str) -> dict[str, Any]:
+        """POST `features` (a JSON object). Raises `CommandError` unless the API answers 200."""
+        answer = self._http.send(_signed(self._target, model, features).prepare())
+        try:
+            document = json.loads(answer.content)
+        except ValueError:
+            document = {"message": answer.content.decode(errors="replace")[:500]}
+        if answer.status_code != 200:
+            hint = ""
+            if answer.status_code == 503:
+                hint = f"train a first version: {self._target.command(f'refresh {model}')}"
+            message = document.get("message") or document
+            raise CommandError(f"the API answered {answer.status_code}: {message}", hint)
+        return dict(document)
+
+
+def predict(target: Target, model: str, features: str) -> dict[str, Any]:
+    """Ask the API once; see `Asker.ask`."""
+    return Asker(target).ask(model, features)
 
 
 def show(console: Console, answer: dict[str, Any]) -> None:

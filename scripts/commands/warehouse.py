@@ -22,8 +22,8 @@ class Warehouse:
         described = serverless.get_namespace(namespaceName=namespace)["namespace"]
         self._secret = described["adminPasswordSecretArn"]
 
-    def rows(self, sql: str, **parameters: str) -> list[list[Any]]:
-        """The rows that a query answers, each a list of plain values."""
+    def execute(self, sql: str, **parameters: str) -> str:
+        """Carry out one statement and return its id. Raises `CommandError` where it fails."""
         arguments: dict[str, Any] = {
             "WorkgroupName": self._workgroup,
             "Database": self._database,
@@ -36,9 +36,14 @@ class Warehouse:
         for _ in backoff(0.02, 2.0):
             described = self._data.describe_statement(Id=statement)
             if described["Status"] == "FINISHED":
-                break
+                return str(statement)
             if described["Status"] in ("FAILED", "ABORTED"):
-                raise CommandError(f"the warehouse refused a query: {described.get('Error')}")
+                raise CommandError(f"the warehouse refused a statement: {described.get('Error')}")
+        return str(statement)
+
+    def rows(self, sql: str, **parameters: str) -> list[list[Any]]:
+        """The rows that a query answers, each a list of plain values."""
+        statement = self.execute(sql, **parameters)
         answer = self._data.get_statement_result(Id=statement)
         found = [[_value(cell) for cell in record] for record in answer["Records"]]
         while token := answer.get("NextToken"):
