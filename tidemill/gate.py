@@ -23,14 +23,14 @@ class Reason:
     """Why one rule let a version pass or not.
 
     `challenger` is what the rule looked at, `limit` what it was held to, both in the metric's
-    unit (None where they are no finite numbers); `champion` is the champion's own metric, for
-    the rule that compares.
+    unit (None where there is no finite number); `champion` is the champion's own metric, for the
+    rule that compares.
     """
 
     rule: str
     passed: bool
     challenger: float | None
-    limit: float
+    limit: float | None
     text: str
     champion: float | None = None
 
@@ -56,16 +56,20 @@ def judge(gate: Gate, evaluation: Mapping[str, Any], champion: int | None) -> Ju
 
     The rules: `threshold` (the metric itself), `champion` (no worse than the champion's on the
     same rows by more than the gate's margin) and `twin` (what serves predicts what was trained).
+    A champion of other columns, which an evaluation skips, stops no challenger.
 
     Raises EvaluationError where the evaluation lacks a number that a rule needs.
     """
     metric = _metric(evaluation, "challenger", gate.metric)
     reasons = [_threshold(gate, metric)]
     if champion is not None:
-        former = _metric(evaluation, "champion", gate.metric)
-        if not math.isfinite(former):
-            raise EvaluationError(f"the champion's {gate.metric} is {former}: evaluate it again")
-        reasons.append(_no_worse(gate, metric, former, champion))
+        skipped = evaluation.get("champion_skipped")
+        if skipped:
+            text = f"champion version {champion} cannot be compared: {skipped}"
+            reasons.append(Reason("champion", True, _finite(metric), None, text))
+        else:
+            former = _metric(evaluation, "champion", gate.metric)
+            reasons.append(_no_worse(gate, metric, former, champion))
     reasons.append(_twin(_number(evaluation, "twin", "largest_difference")))
     return Judgement(tuple(reasons))
 
@@ -79,6 +83,9 @@ def _threshold(gate: Gate, metric: float) -> Reason:
 
 
 def _no_worse(gate: Gate, metric: float, former: float, version: int) -> Reason:
+    if not math.isfinite(former):
+        text = f"{gate.metric} of champion version {version} is undefined on these rows"
+        return Reason("champion", math.isfinite(metric), _finite(metric), None, text)
     # A share of the champion's size: r2 may be negative, and a margin must still be a margin.
     allowance = gate.margin * abs(former)
     limit = former + allowance if gate.lower_is_better else former - allowance
@@ -126,7 +133,11 @@ def _metric(evaluation: Mapping[str, Any], who: str, name: str) -> float:
 def _number(evaluation: Mapping[str, Any], *path: str) -> float:
     found: Any = evaluation
     for key in path:
-        found = found.get(key) if isinstance(found, Mapping) else None
+        if not isinstance(found, Mapping) or key not in found:
+            raise EvaluationError(f"the evaluation has nothing at {'.'.join(path)}")
+        found = found[key]
+    if found is None:  # a metric that these rows leave undefined
+        return math.nan
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise EvaluationError(f"the evaluation has no number at {'.'.join(path)}")
     return float(found)
