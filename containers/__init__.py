@@ -1,0 +1,1 @@
+"""The one image's jobs: prepare, train, evaluate and serve, under SageMaker's /opt/ml contract."""
