@@ -44,7 +44,6 @@ class EventKind(StrEnum):
     REJECTED = "rejected"
     PROMOTED = "promoted"
     RUN_FAILED = "run_failed"
-    LOCK_TAKEN = "lock_taken"
 
 
 @dataclass(frozen=True)
