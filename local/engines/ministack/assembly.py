@@ -1,0 +1,111 @@
+"""Puts the parts together: what is installed, started and stopped, in which order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import time
+from xml.etree import ElementTree
+
+from ministack.core import lambda_runtime, responses
+from ministack.services import iam
+
+from local.engines.ministack.carrier import Carrier
+from local.engines.ministack.host import ALL, MiniStackHost, call_as_engine
+from local.engines.ministack.integrations import Integrations
+from local.engines.ministack.settings import ACCOUNT, REGION, Settings
+from local.services.catalogue import SERVICES
+
+_log = logging.getLogger(__name__)
+_ADMINISTRATOR = "tidemill-administrator"
+
+
+class Assembly:
+    """One cloud's parts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.host = MiniStackHost(settings)
+        self.carrier = Carrier(self.host, SERVICES)
+        self._started: list[str] = []
+
+    def install(self) -> None:
+        """Change MiniStack before it serves its first request."""
+        self.host.clock.install()
+        self.carrier.install()
+        Integrations(self.carrier).install()
+
+    def start(self) -> None:
+        """Make the administrator, start the services, and say that the cloud is ready."""
+        self._wait_for_port()
+        credentials = self._administrator()
+        for model, service in self.host.services.items():
+            service.start()
+            self._started.append(model)
+        ready = self.settings.directory / "cloud.json"
+        document = {
+            "pid": os.getpid(),
+            "endpoint_url": self.settings.endpoint_url,
+            "strict": self.settings.strict,
+            "region": REGION,
+            **credentials,
+        }
+        partial = ready.with_suffix(".partial")
+        partial.touch(mode=0o600)
+        partial.write_text(json.dumps(document))
+        partial.replace(ready)
+
+    def stop(self) -> None:
+        """End the services' work; requests are still answered meanwhile."""
+        for model in reversed(self._started):
+            try:
+                self.host.services[model].stop()
+            except Exception:
+                _log.exception("stopping %s", model)
+
+    def cleanup(self) -> None:
+        """End every worker, after the last request."""
+        lambda_runtime.reset()
+        (self.settings.directory / "cloud.json").unlink(missing_ok=True)
+
+    def _wait_for_port(self) -> None:
+        limit = time.monotonic() + 30
+        while time.monotonic() < limit:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.settings.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise TimeoutError(f"port {self.settings.port} did not open")
+
+    def _administrator(self) -> dict[str, str]:
+        """The administrator's key: made at the first start, the same ever after."""
+        kept = self.settings.directory / "administrator.json"
+        if kept.exists():
+            found: dict[str, str] = json.loads(kept.read_text())
+            with responses.request_scope(ACCOUNT, REGION):
+                if found["access_key"] in iam._access_keys:
+                    return found
+        with responses.request_scope(ACCOUNT, REGION):
+            exists = _ADMINISTRATOR in iam._users
+        if not exists:
+            call_as_engine("iam", {"Action": "CreateUser", "UserName": _ADMINISTRATOR})
+        call_as_engine(
+            "iam",
+            {
+                "Action": "PutUserPolicy",
+                "UserName": _ADMINISTRATOR,
+                "PolicyName": "all",
+                "PolicyDocument": json.dumps(ALL),
+            },
+        )
+        answer = call_as_engine("iam", {"Action": "CreateAccessKey", "UserName": _ADMINISTRATOR})
+        found = {
+            {"AccessKeyId": "access_key", "SecretAccessKey": "secret_key"}[name]: str(node.text)
+            for node in ElementTree.fromstring(answer).iter()  # noqa: S314 - our own engine's answer
+            if (name := node.tag.rpartition("}")[2]) in ("AccessKeyId", "SecretAccessKey")
+        }
+        kept.touch(mode=0o600)
+        kept.write_text(json.dumps(found))
+        return found
