@@ -1,0 +1,69 @@
+"""Asking an endpoint on behalf of a waiting caller: quickly, or with a reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+# API Gateway gives up after 29 seconds; two attempts must fit.
+_CONFIG = Config(
+    connect_timeout=2, read_timeout=12, retries={"mode": "standard", "total_max_attempts": 2}
+)
+_make: Callable[..., Any] = boto3.client  # its overloads name every service of AWS
+
+_BUSY = frozenset(
+    {"ThrottlingException", "ServiceUnavailable", "ServiceUnavailableException", "ModelNotReady"}
+    | {"ModelNotReadyException"}
+)
+
+
+class NotInServiceError(Exception):
+    """There is no endpoint, or it serves nobody yet."""
+
+
+class BusyError(Exception):
+    """The endpoint has no capacity left; the same call succeeds later."""
+
+
+class RefusedError(Exception):
+    """The version refuses the request; the text is its own."""
+
+
+@cache
+def _runtime() -> Any:
+    return _make("sagemaker-runtime", config=_CONFIG)
+
+
+def invoke(endpoint: str, body: bytes) -> bytes:
+    """Return the endpoint's answer to a JSON request, unread.
+
+    Raises NotInServiceError, BusyError, RefusedError, and botocore's errors for the rest.
+    """
+    try:
+        answer = _runtime().invoke_endpoint(
+            EndpointName=endpoint,
+            ContentType="application/json",
+            Accept="application/json",
+            Body=body,
+        )
+    except ClientError as error:
+        raise _translate(error) from error
+    content: bytes = answer["Body"].read()
+    return content
+
+
+def _translate(error: ClientError) -> Exception:
+    code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+    if code in ("ValidationError", "ValidationException"):
+        # The API has one code for all; whether a request is well formed is ours to see to.
+        return NotInServiceError(message)
+    if code in _BUSY:
+        return BusyError(message)
+    if code == "ModelError" and 400 <= error.response.get("OriginalStatusCode", 500) < 500:
+        return RefusedError(str(error.response.get("OriginalMessage", message)))
+    return error
