@@ -49,3 +49,15 @@ class ModelFileError(TidemillError):
 
 class WarehouseError(TidemillError):
     """A statement or a change that the warehouse cannot take."""
+
+
+class StatementConflictError(WarehouseError):
+    """A transaction lost against a concurrent one; the same statements may succeed again."""
+
+
+class StatementTimeoutError(WarehouseError):
+    """A statement was still running when the time ended; it may yet succeed."""
+
+
+class MigrationError(WarehouseError):
+    """The warehouse cannot be brought to what the model files ask for."""

@@ -233,7 +233,7 @@ class _Check:
         if type(value) is not key.kind:
             self.add(path, f"must be {_TYPE_WORDS[key.kind]}, not {value!r:.60}", key.allowed)
         elif not key.holds(value):
-            hint = nearest(value, key.allowed.split(", ")) if key.kind is str else ""
+            hint = nearest(value, key.allowed.split(", ")) if isinstance(value, str) else ""
             self.add(path, f"cannot be {value!r:.60}{hint}", key.allowed)
         else:
             into[name] = value

@@ -1,0 +1,1 @@
+GRANT USAGE ON SCHEMA models TO ROLE tidemill_loader

@@ -1,0 +1,1 @@
+GRANT USAGE ON SCHEMA tidemill TO ROLE tidemill_loader

@@ -1,0 +1,1 @@
+GRANT TEMP ON DATABASE {database} TO ROLE tidemill_loader

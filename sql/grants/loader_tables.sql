@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA models TO ROLE tidemill_loader

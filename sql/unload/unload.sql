@@ -1,0 +1,6 @@
+UNLOAD ({query})
+TO {target}
+IAM_ROLE {role}
+FORMAT PARQUET
+CLEANPATH
+PARALLEL OFF
