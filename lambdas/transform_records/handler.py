@@ -1,0 +1,82 @@
+"""Firehose's transform: records of the stream become CSV lines for the lake, by model."""
+
+from __future__ import annotations
+
+import binascii
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from lambdas.adapters.rejections import Rejections
+from tidemill.model import load_models
+from tidemill.records import StreamRecord, Transformer
+
+RESPONSE_BYTES = 5_500_000
+"""Firehose takes 6 MB."""
+_RECORD_OVERHEAD = 300
+"""Bytes of a record in the response besides its id, its data and its model."""
+
+logger = Logger(service="transform_records")
+metrics = Metrics(namespace="Tidemill", service="transform_records")
+
+_ASSET = Path(__file__).parents[2]
+
+
+@functools.cache
+def _transformer() -> Transformer:
+    return Transformer(load_models(os.environ.get("MODELS_DIR", _ASSET / "models")))
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001  # Lambda's signature
+    """Answer with a result for each record: Ok, or Dropped where no row of it is good.
+
+    A record whose rows would make the response too large is failed, so that Firehose keeps it
+    under `errors/`; `stream_csv` packs its records so that this does not happen to them.
+    """
+    stream = event.get("sourceKinesisStreamArn", "")
+    rejections = Rejections(os.environ["LAKE_BUCKET"])
+    size = loaded = rejected = 0
+    results = []
+    for record in event["records"]:
+        done = _transformer().transform(_stream_record(record, stream))
+        data = binascii.b2a_base64(done.lines, newline=False).decode("ascii")
+        size += len(data) + len(record["recordId"]) + _RECORD_OVERHEAD
+        if size > RESPONSE_BYTES:
+            size -= len(data)
+            results.append(_result(record, "ProcessingFailed"))
+            logger.error("the response is full", extra={"model": done.model, "rows": done.rows})
+            continue
+        if done.rejection:
+            rejections.write([done.rejection])
+            rejected += done.rejection.rows
+        loaded += done.rows
+        if done.rows:
+            metadata = {"partitionKeys": {"model": done.model}}
+            results.append(_result(record, "Ok", data=data, metadata=metadata))
+        else:
+            results.append(_result(record, "Dropped"))
+    metrics.add_metric("rows_accepted", MetricUnit.Count, loaded)
+    metrics.add_metric("rows_rejected", MetricUnit.Count, rejected)
+    return {"records": results}
+
+
+def _result(record: Mapping[str, Any], result: str, **rest: Any) -> dict[str, Any]:
+    return {"recordId": record["recordId"], "result": result, **rest}
+
+
+def _stream_record(record: Mapping[str, Any], stream: str) -> StreamRecord:
+    metadata = record["kinesisRecordMetadata"]
+    return StreamRecord(
+        binascii.a2b_base64(record["data"]),
+        metadata["partitionKey"],
+        stream,
+        metadata["shardId"],
+        metadata["sequenceNumber"],
+    )
