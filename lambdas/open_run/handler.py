@@ -59,7 +59,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  #
         actor=request.actor,
         prefix=environment.name_prefix,
         bucket=environment.artefacts_bucket,
-        unload_sql=warehouse.unload_statement(model, uri, environment.unload_role_arn),
+        unload_sql=warehouse.unload_sql(model, uri, environment.unload_role_arn),
         champion=ledger.champion(model.name),
     )
     artefacts.write_json(f"{plan.spec_uri}model.json", model.to_dict())
