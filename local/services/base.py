@@ -17,13 +17,19 @@ Document = dict[str, Any]
 
 
 class ServiceError(Exception):
-    """An error in a service's own terms: it reaches the client under `code` with `status`."""
+    """An error in a service's own terms: it reaches the client under `code` with `status`.
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+    `members` are those that the error's shape has beside the message.
+    """
+
+    def __init__(
+        self, code: str, message: str, status: int = 400, members: Document | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
+        self.members = members or {}
 
 
 @dataclass(frozen=True)

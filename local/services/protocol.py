@@ -91,7 +91,8 @@ class Dispatcher:
             status, extra, content = self._serialize(operation, response)
             return status, {"x-amzn-requestid": request_id, **extra}, content
         except ServiceError as error:
-            content = json.dumps({"__type": error.code, "message": error.message}).encode()
+            shown = {"__type": error.code, "message": error.message, **error.members}
+            content = json.dumps(shown).encode()
             return (
                 error.status,
                 {
