@@ -128,6 +128,10 @@ class Host(Protocol):
         """
         ...
 
+    def user_id(self, caller: Caller) -> str:
+        """The caller's `aws:userid`, which policies compare with a resource's owner."""
+        ...
+
     def client(self, service: str) -> Any:
         """A boto3 client (cached) that acts for the service itself.
 
