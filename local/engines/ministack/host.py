@@ -57,6 +57,10 @@ class MiniStackHost:
         """A session of the role for a service, if its trust policy admits that."""
         return self.identities.assume(role_arn, service_principal)
 
+    def user_id(self, caller: Caller) -> str:
+        """The caller's `aws:userid`."""
+        return self.identities.user_id(caller)
+
     def client(self, service: str) -> Any:
         """A boto3 client that acts for the service itself, by a service-linked role."""
         return self.own_session().client(service)
