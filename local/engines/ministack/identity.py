@@ -125,11 +125,19 @@ class Identity:
 
     def arn(self, caller: Caller) -> str:
         """The ARN of who calls, in the form of STS's GetCallerIdentity."""
+        return str(self._credential(caller).principal_arn)
+
+    def user_id(self, caller: Caller) -> str:
+        """The caller's `aws:userid`."""
+        return str(self._credential(caller).principal_id)
+
+    @staticmethod
+    def _credential(caller: Caller) -> Any:
         with responses.request_scope(caller.account, caller.region):
             found = iam_evaluator.resolve_credential(caller.access_key, caller.account)
         if isinstance(found, iam_evaluator.CredentialResolutionError):
             raise ServiceError(found.code, found.message, 403)
-        return str(found.principal_arn)
+        return found
 
     def pass_role(self, caller: Caller, role_arn: str, service: str) -> None:
         """Raise `ServiceError` unless `caller` may pass the role to a service."""
