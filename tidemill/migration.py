@@ -184,8 +184,8 @@ def migrate(
     """Apply what is missing; what is there already is left alone.
 
     `loader_role` and `extractor_role` are names of IAM roles: their database users get what
-    loading and extracting take. Returns what was changed, in words. Raises MigrationError before anything of a model's table is
-    changed, WarehouseError where a statement fails.
+    loading and extracting take. Returns what was changed, in words. Raises MigrationError before
+    anything of a model's table is changed, WarehouseError where a statement fails.
     """
     changes: list[str] = []
     _apply_migrations(warehouse, changes)

@@ -4,6 +4,6 @@ CREATE TABLE IF NOT EXISTS tidemill.loaded_files (
     file VARCHAR(2048) NOT NULL,
     model VARCHAR(64) NOT NULL,
     load_id VARCHAR(64) NOT NULL,
-    rows BIGINT NOT NULL,
+    "rows" BIGINT NOT NULL,
     loaded_at TIMESTAMP NOT NULL
 )
