@@ -12,9 +12,12 @@ from xml.etree import ElementTree
 from ministack.core import lambda_runtime, responses
 from ministack.services import iam
 
+from local.engines.ministack import mends_lambda, mends_stepfunctions
 from local.engines.ministack.carrier import Carrier
 from local.engines.ministack.host import ALL, MiniStackHost, call_as_engine
 from local.engines.ministack.integrations import Integrations
+from local.engines.ministack.persistence import Persistence
+from local.engines.ministack.roles import Roles, passing_roles
 from local.engines.ministack.settings import ACCOUNT, REGION, Settings
 from local.services.catalogue import SERVICES
 
@@ -29,13 +32,19 @@ class Assembly:
         self.settings = settings
         self.host = MiniStackHost(settings)
         self.carrier = Carrier(self.host, SERVICES)
+        self.persistence = Persistence(settings)
         self._started: list[str] = []
 
     def install(self) -> None:
         """Change MiniStack before it serves its first request."""
         self.host.clock.install()
         self.carrier.install()
+        mends_stepfunctions.install()
+        mends_lambda.install()
+        Roles(self.host).install()
         Integrations(self.carrier).install()
+        passing_roles(self.host)
+        self.persistence.install()
 
     def start(self) -> None:
         """Make the administrator, start the services, and say that the cloud is ready."""
@@ -44,6 +53,7 @@ class Assembly:
         for model, service in self.host.services.items():
             service.start()
             self._started.append(model)
+        self.persistence.start()
         ready = self.settings.directory / "cloud.json"
         document = {
             "pid": os.getpid(),
@@ -64,6 +74,7 @@ class Assembly:
                 self.host.services[model].stop()
             except Exception:
                 _log.exception("stopping %s", model)
+        self.persistence.stop()
 
     def cleanup(self) -> None:
         """End every worker, after the last request."""

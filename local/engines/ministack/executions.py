@@ -10,7 +10,7 @@ from typing import Any
 from local.services.base import Caller, Host, RoleSession, ServiceError
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The execution ended while a task of it was under way: nothing more is to be done."""
 
 

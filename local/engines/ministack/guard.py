@@ -22,8 +22,10 @@ _HOST = re.compile(
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
 
 
-def guarded(application: Application, root_key: str) -> Application:
+def guarded(application: Application, root_key: str, seen: Callable[[], None]) -> Application:
     """The application without its administration, its root keys and strangers' host names.
+
+    `seen` is told of each request that is let through.
 
     MiniStack takes `test`, any account number and its own key for root without checking their
     signatures, and answers its administration's calls without credentials.
@@ -39,6 +41,8 @@ def guarded(application: Application, root_key: str) -> Application:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
+        if scope["type"] == "http" and not _ADMITTED.fullmatch(scope["path"]):
+            seen()
         await application(scope, receive, send)
 
     return serve

@@ -11,7 +11,7 @@ from typing import Any
 from ministack.services import stepfunctions
 
 from local.engines.ministack.carrier import Carrier
-from local.engines.ministack.executions import Stopped, acting
+from local.engines.ministack.executions import StoppedError, acting
 from local.services.base import Caller, Document, ServiceError, SyncJob
 from local.services.protocol import Dispatcher
 
@@ -111,7 +111,7 @@ class _Call:
                 break
             if execution.ended or execution.task_is_over():
                 self._stop(job, identified)
-                raise Stopped
+                raise StoppedError
             time.sleep(pause)
             pause = min(pause * 1.3, 0.5)
         result = self._shaped(job.describe, described, job)

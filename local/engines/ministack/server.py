@@ -56,7 +56,11 @@ async def _serve(settings: Settings) -> None:
         await asyncio.to_thread(assembly.stop)
 
     serving = asyncio.create_task(
-        serve(guarded(app.app, settings.root_key), config, shutdown_trigger=end)  # type: ignore[arg-type]  # hypercorn's own alias is narrower
+        serve(
+            guarded(app.app, settings.root_key, assembly.persistence.touch),
+            config,
+            shutdown_trigger=end,
+        )  # type: ignore[arg-type]  # hypercorn's own alias is narrower
     )
     starting = asyncio.create_task(asyncio.to_thread(assembly.start))
     done, _ = await asyncio.wait({serving, starting}, return_when=asyncio.FIRST_EXCEPTION)
