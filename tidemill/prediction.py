@@ -1,17 +1,31 @@
-"""A prediction's request: which rows it asks for, and what is wrong with them."""
+"""A prediction's request: what is wrong with it, in words that name each feature at fault.
+
+API Gateway holds requests to the schema of `request_schema.py` already, but says no more than
+"Invalid request body"; these are the same rules, for whoever calls the function another way and
+for what a schema cannot say.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import re
 from typing import Any, Final
 
 from tidemill.errors import TidemillError
 from tidemill.model import Column, Model
-
-MAX_ROWS: Final = 1000
+from tidemill.request_schema import MAX_ROWS
 
 _NUMBERS: Final = frozenset({"REAL", "FLOAT"})
-_INTEGERS: Final = frozenset({"SMALLINT", "INTEGER", "BIGINT"})
+_LARGEST: Final = {"SMALLINT": 2**15 - 1, "INTEGER": 2**31 - 1, "BIGINT": 2**63 - 1}
+_TIMES: Final = {
+    "DATE": (re.compile(r"\d{4}-\d{2}-\d{2}"), "a date such as 2026-11-20"),
+    "TIMESTAMP": (
+        re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2}(\.\d{1,6})?)?"),
+        "a time such as 2026-11-20 20:11:41",
+    ),
+}
+_MOST_PROBLEMS: Final = 20
 
 
 class RequestError(TidemillError):
@@ -22,11 +36,12 @@ class RequestError(TidemillError):
         self.code = code
 
 
-def check_request(model: Model, body: str | bytes) -> None:
-    """Check a request: a JSON object of features, or `{"rows": [such objects]}`.
+def accept(model: Model, body: bytes) -> bytes:
+    """Check a request, a JSON object of features or `{"rows": [such objects]}`, and return what
+    to ask the endpoint: the same with null for every feature that is absent.
 
-    Every feature must be there, null where it is not known, and of its column's type; there are
-    at most 1,000 rows. Raises RequestError.
+    A feature that is there must be null or of its column's type; there are at most 1,000 rows.
+    Raises RequestError.
     """
     try:
         document = json.loads(body, parse_constant=_refuse_constant)
@@ -34,18 +49,26 @@ def check_request(model: Model, body: str | bytes) -> None:
         raise RequestError("invalid_json", f"the body is not JSON: {error}") from None
     if not isinstance(document, dict):
         raise RequestError("invalid_request", "the body must be a JSON object of the features")
-    rows = _rows(model, document)
-    if rows is None:
+    several = _rows(model, document)
+    if several is None:
         problems = _problems(model, document)
     else:
         problems = [
             f"row {number}: {problem}"
-            for number, row in enumerate(rows)
+            for number, row in enumerate(several)
             for problem in (_problems(model, row) if isinstance(row, dict) else ["not an object"])
         ]
     if problems:
-        more = f"; and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise RequestError("invalid_features", "; ".join(problems[:20]) + more)
+        rest = len(problems) - _MOST_PROBLEMS
+        more = f"; and {rest} more" if rest > 0 else ""
+        raise RequestError("invalid_features", "; ".join(problems[:_MOST_PROBLEMS]) + more)
+    rows = [document] if several is None else several
+    if all(len(row) == len(model.features) for row in rows):
+        return body
+    for row in rows:
+        for feature in model.features:
+            row.setdefault(feature.name, None)
+    return json.dumps(document).encode()
 
 
 def _rows(model: Model, document: dict[str, Any]) -> list[Any] | None:
@@ -61,14 +84,16 @@ def _rows(model: Model, document: dict[str, Any]) -> list[Any] | None:
 
 
 def _problems(model: Model, row: dict[str, Any]) -> list[str]:
-    names = {feature.name for feature in model.features}
-    missing = [feature.name for feature in model.features if feature.name not in row]
-    problems = [f"{name} is missing (null if it is not known)" for name in missing]
-    problems += [f"{name[:64]} is no feature of {model.name}" for name in row if name not in names]
-    for feature in model.features:
-        value = row.get(feature.name)
-        if value is not None and (wanted := _wanted(feature, value)):
-            problems.append(f"{feature.name} must be {wanted}")
+    if not row:
+        return ["there is no feature"]
+    features = {feature.name: feature for feature in model.features}
+    problems = []
+    for name, value in row.items():
+        feature = features.get(name)
+        if feature is None:
+            problems.append(f"{name[:64]!r} is no feature of {model.name}")
+        elif value is not None and (wanted := _wanted(feature, value)):
+            problems.append(f"{name} must be {wanted}, or null")
     return problems
 
 
@@ -77,13 +102,26 @@ def _wanted(feature: Column, value: Any) -> str:
     kind = feature.type.kind
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind in _NUMBERS:
-        return "" if number else "a number"
-    if kind in _INTEGERS:
-        whole = number and (isinstance(value, int) or value.is_integer())
-        return "" if whole else "a whole number"
+        return "" if number and _is_finite(value) else "a number"
+    if kind in _LARGEST:
+        most = _LARGEST[kind]
+        fits = number and value == value // 1 and -most - 1 <= value <= most
+        return "" if fits else f"a whole number from {-most - 1} to {most}"
     if kind == "BOOLEAN":
         return "" if isinstance(value, bool) else "true or false"
-    return "" if isinstance(value, str) else "a text"
+    if kind in _TIMES:
+        pattern, example = _TIMES[kind]
+        return "" if isinstance(value, str) and pattern.fullmatch(value) else example
+    length = feature.type.length or 0
+    fits = isinstance(value, str) and len(value) <= length
+    return "" if fits else f"a text of at most {length} signs"
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def _refuse_constant(name: str) -> float:

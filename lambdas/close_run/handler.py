@@ -42,7 +42,6 @@ metrics = Metrics(namespace="Tidemill", service="close_run")
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Close the run of `tidemill.run.Ending`; return its state and whether this call closed it.
 
@@ -86,6 +85,7 @@ def tell_of_failure(ending: Ending) -> None:
     """Publish a failed run; news that cannot be delivered must not keep the run open."""
     metrics.add_dimension("model", ending.model)
     metrics.add_metric("RunFailed", MetricUnit.Count, 1)
+    metrics.flush_metrics()
     logger.error("run failed", extra={"reason": ending.error})
     subject = f"Tidemill: {ending.model} run {ending.run_id} failed"
     document = {

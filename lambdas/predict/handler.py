@@ -18,7 +18,7 @@ from lambdas.adapters.environment import models_directory, read_environment
 from lambdas.adapters.inference import BusyError, NotInServiceError, RefusedError
 from lambdas.adapters.ledger import Ledger
 from tidemill.model import Model, load_models
-from tidemill.prediction import RequestError, check_request
+from tidemill.prediction import RequestError, accept
 from tidemill.run import endpoint_name
 
 
@@ -67,8 +67,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:  # noqa:
 def answer(model: Model, event: dict[str, Any]) -> Response:
     """Return the response to a request for `model`; each way to fail has a code of its own."""
     try:
-        body = _body(event)
-        check_request(model, body)
+        body = accept(model, _body(event))
         if not has_champion(model.name):
             return _not_in_service(model)
         name = endpoint_name(environment.name_prefix, model.name)
