@@ -40,6 +40,8 @@ _FAST_DATE = (
 _FAST_TIME = rb"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6}+)?+"
 # All of ASCII but NUL, line feed, carriage return, quote and comma.
 _FAST_ASCII = rb"\x01-\x09\x0b\x0c\x0e-\x21\x23-\x2b\x2d-\x7f"
+# All of ASCII but NUL, line feed, carriage return, quote and comma.
+_FAST_ASCII = rb"\x01-\x09\x0b\x0c\x0e-\x21\x23-\x2b\x2d-\x7f"
 _FAST = {
     # So many digits stay in range whatever they are.
     "SMALLINT": rb"-?+[0-9]{1,4}+",
@@ -64,11 +66,10 @@ def fast(type_: ColumnType, *, ascii_only: bool, quoted: bool) -> bytes:
     without line breaks; `ascii_only` leaves every other byte to `clean`.
     """
     if type_.kind == "VARCHAR":
-        text = rb"\x01-\x09\x0b\x0c\x0e-\x21\x23-\x2b\x2d-\x7f" + (
-            b"" if ascii_only else rb"\x80-\xff"
-        )
-        plain = rb"[%b]{0,%d}+" % (text, type_.length)
-        inside = rb"[,%b]{1,%d}+" % (text, type_.length)
+        text = _FAST_ASCII if ascii_only else _FAST_ASCII + rb"\x80-\xff"
+        length = type_.length or 0
+        plain = rb"[%b]{0,%d}+" % (text, length)
+        inside = rb"[,%b]{1,%d}+" % (text, length)
     else:
         inside = _FAST[type_.kind]
         plain = rb"(?:%b)?+" % inside

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
-from typing import Any
 
+from lambdas.adapters.clients import client
 from tidemill.rejection import Rejection
-
-
-@functools.cache
-def _s3() -> Any:
-    # Most records have no bad row, and then boto3 is never imported.
-    import boto3
-
-    return boto3.client("s3")
 
 
 class Rejections:
@@ -26,7 +17,7 @@ class Rejections:
     def write(self, rejections: Iterable[Rejection]) -> None:
         """Write one object each; a retry overwrites. Raises what boto3 raises."""
         for rejection in rejections:
-            _s3().put_object(
+            client("s3").put_object(
                 Bucket=self._bucket,
                 Key=rejection.key,
                 Body=rejection.body,

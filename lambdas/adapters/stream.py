@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
+
+from lambdas.adapters.clients import client
 
 CALL_RECORDS = 500
 CALL_BYTES = 4_500_000
@@ -30,13 +31,6 @@ class Entry(Protocol):
     @property
     def partition_key(self) -> str:
         """What its shard is chosen by."""
-
-
-@functools.cache
-def _kinesis() -> Any:
-    import boto3
-
-    return boto3.client("kinesis")
 
 
 class Stream:
@@ -82,13 +76,13 @@ class Stream:
 
     def _call(self, entries: Sequence[Entry]) -> list[Entry]:
         """Put some records in one call; return those that failed."""
-        client = _kinesis()
+        kinesis = client("kinesis")
         try:
-            answer = client.put_records(
+            answer = kinesis.put_records(
                 StreamName=self._name,
                 Records=[{"Data": e.data, "PartitionKey": e.partition_key} for e in entries],
             )
-        except client.exceptions.ProvisionedThroughputExceededException:
+        except kinesis.exceptions.ProvisionedThroughputExceededException:
             return list(entries)
         if not answer["FailedRecordCount"]:
             return []

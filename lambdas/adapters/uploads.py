@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from datetime import UTC, datetime
 from typing import Any
 
+from lambdas.adapters.clients import client
 from tidemill.upload import RANGE_BYTES, Position
-
-
-@functools.cache
-def _s3() -> Any:
-    import boto3
-
-    return boto3.client("s3")
-
-
-@functools.cache
-def _dynamodb() -> Any:
-    import boto3
-
-    return boto3.client("dynamodb")
-
-
-@functools.cache
-def _sqs() -> Any:
-    import boto3
-
-    return boto3.client("sqs")
 
 
 class Uploads:
@@ -51,36 +30,38 @@ class Uploads:
         }
         if source.version_id:
             request["VersionId"] = source.version_id
-        data: bytes = _s3().get_object(**request)["Body"].read()
+        data: bytes = client("s3").get_object(**request)["Body"].read()
         return data
 
     def chain(self, position: Position) -> None:
         """Leave the rest of a file to another invocation."""
-        _sqs().send_message(QueueUrl=self._queue_url, MessageBody=json.dumps(position.to_message()))
+        client("sqs").send_message(
+            QueueUrl=self._queue_url, MessageBody=json.dumps(position.to_message())
+        )
 
     def streaming(self, position: Position) -> None:
         """Note that a file is being read; one that was sent before, all of it, stays sent."""
-        client = _dynamodb()
+        dynamodb = client("dynamodb")
         try:
-            client.put_item(
+            dynamodb.put_item(
                 TableName=self._table,
                 Item=_item(position, "streaming", 0),
                 ConditionExpression="attribute_not_exists(source_id) OR #state <> :sent",
                 ExpressionAttributeNames={"#state": "state"},
                 ExpressionAttributeValues={":sent": {"S": "sent"}},
             )
-        except client.exceptions.ConditionalCheckFailedException:
+        except dynamodb.exceptions.ConditionalCheckFailedException:
             return
 
     def sent(self, position: Position) -> None:
         """Note that every row of a file is in the stream or rejected."""
         item = _item(position, "sent", position.rows)
-        _dynamodb().put_item(TableName=self._table, Item=item)
+        client("dynamodb").put_item(TableName=self._table, Item=item)
 
     def refused(self, position: Position, reason: str) -> None:
         """Note that a file is refused as a whole, and why."""
         item = {**_item(position, "refused", 0), "reason": {"S": reason}}
-        _dynamodb().put_item(TableName=self._table, Item=item)
+        client("dynamodb").put_item(TableName=self._table, Item=item)
 
 
 def _item(position: Position, state: str, rows: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch import (
     BatchProcessor,
@@ -21,15 +21,15 @@ from aws_lambda_powertools.utilities.batch import (
 
 from lambdas.adapters.rejections import Rejections
 from lambdas.adapters.stream import Stream
+from lambdas.adapters.tracing import traced
 from lambdas.adapters.uploads import Uploads
 from lambdas.stream_csv.sender import Outcome, Sender
 from tidemill.envelope import Source
 from tidemill.model import load_models
 from tidemill.upload import Position, model_of
 
-logger = Logger(service="stream_csv")
-metrics = Metrics(namespace="Tidemill", service="stream_csv")
-tracer = Tracer(service="stream_csv", auto_patch=False)
+logger = Logger()
+metrics = Metrics()
 
 _ASSET = Path(__file__).parents[2]
 
@@ -46,7 +46,7 @@ def _sender() -> Sender:
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-@tracer.capture_lambda_handler(capture_response=False)
+@traced
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Send the files that the messages name; failed messages alone are delivered again."""
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000
