@@ -65,7 +65,7 @@ def _cast(array: pa.ChunkedArray, name: str, kind: str, file: Path) -> pa.Chunke
     wanted = ARROW_TYPES[kind]
     if array.type == wanted:
         return array
-    if _family(array.type) != _family(wanted):
+    if not pa.types.is_null(array.type) and _family(array.type) != _family(wanted):
         raise JobError(f"{file.name}: the column {name} is {array.type}, the model says {kind}")
     try:
         # Some writers keep timestamps in nanoseconds; the warehouse has microseconds.
@@ -122,7 +122,7 @@ def feature_numbers(array: pa.ChunkedArray, feature: Feature) -> npt.NDArray[np.
     if feature.kind in NUMBER_KINDS:
         return np.asarray(pc.fill_null(array.cast(pa.float64(), safe=False), np.nan))
     # The encoder of serving, asked once for each distinct value.
-    encoded = pc.dictionary_encode(array).combine_chunks()
+    encoded = array.combine_chunks().dictionary_encode()
     encode = feature.encoder()
     numbers = np.array([*map(encode, encoded.dictionary.to_pylist()), np.nan], dtype=np.float64)
     codes = np.asarray(pc.fill_null(encoded.indices, len(numbers) - 1))

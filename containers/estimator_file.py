@@ -10,24 +10,11 @@ from containers.job import JobError
 if TYPE_CHECKING:
     from containers.trainer import Estimator
 
-_LOSS: Final = "sklearn._loss"
 ALLOWED_TYPES: Final = frozenset(
-    {
-        f"{_LOSS}._loss.CyHalfBinomialLoss",
-        f"{_LOSS}._loss.CyHalfMultinomialLoss",
-        f"{_LOSS}._loss.CyHalfSquaredError",
-        f"{_LOSS}.link.IdentityLink",
-        f"{_LOSS}.link.Interval",
-        f"{_LOSS}.link.LogitLink",
-        f"{_LOSS}.link.MultinomialLogit",
-        f"{_LOSS}.loss.HalfBinomialLoss",
-        f"{_LOSS}.loss.HalfMultinomialLoss",
-        f"{_LOSS}.loss.HalfSquaredError",
-        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    }
+    {"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"}
 )
-"""The types beyond skops' own trusted ones that an estimator of ours consists of."""
+"""The types that an estimator of ours has beyond those of scikit-learn that skops trusts."""
+ESTIMATORS: Final = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor")
 
 
 def write_estimator(file: Path, estimator: Estimator) -> None:
@@ -40,7 +27,8 @@ def write_estimator(file: Path, estimator: Estimator) -> None:
 def read_estimator(file: Path) -> Estimator:
     """Read an estimator.
 
-    Raises JobError where the file names a type that is not allowed; nothing is loaded then.
+    Raises JobError where the file names a type that is not allowed, and nothing is loaded then,
+    or where it holds something else than an estimator of ours.
     """
     import skops.io
 
@@ -48,4 +36,7 @@ def read_estimator(file: Path) -> Estimator:
     if unknown:
         names = ", ".join(sorted(unknown))
         raise JobError(f"{file.name} holds types that no artefact of ours has: {names}")
-    return skops.io.load(file, trusted=sorted(ALLOWED_TYPES))
+    estimator = skops.io.load(file, trusted=sorted(ALLOWED_TYPES))
+    if type(estimator).__name__ not in ESTIMATORS:
+        raise JobError(f"{file.name} holds a {type(estimator).__name__}, not an estimator of ours")
+    return estimator

@@ -57,6 +57,9 @@ def fit(model: Model, features: npt.NDArray[np.float64], target: npt.NDArray[Any
     regression = model.problem == "regression"
     make = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
     estimator = make(random_state=model.trainer.seed, **model.trainer.hyperparameters)
+    # Its binning breaks on a column without a value, such as one that was just added. No tree
+    # splits on a constant, so the zeros decide nothing.
+    features = np.where(np.isnan(features).all(axis=0), 0.0, features)
     try:
         estimator.fit(features, target)
     except ValueError as error:
