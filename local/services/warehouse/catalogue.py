@@ -111,7 +111,7 @@ _VIEWS = {
     " FROM {s}.relations_",
     "svv_redshift_tables": "SELECT '%DATABASE%' AS database_name, schema_name, table_name,"
     " table_type, owner AS table_owner FROM {s}.relations_",
-    "svv_table_info": "SELECT '%DATABASE%' AS \"database\", schema_name AS \"schema\","
+    "svv_table_info": 'SELECT \'%DATABASE%\' AS "database", schema_name AS "schema",'
     " oid AS table_id, table_name AS \"table\", 'Y' AS encoded,"
     " coalesce(json_extract_string(comment, '$.diststyle'), 'AUTO(EVEN)') AS diststyle,"
     " 'AUTO(SORTKEY)' AS sortkey1, 1 AS size, estimated_size AS tbl_rows,"

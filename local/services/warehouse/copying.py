@@ -67,7 +67,7 @@ def _columns(copy: Copy, table: Table) -> dict[str, ColumnType]:
 
 def _fetch(session: Session, copy: Copy, bucket: Bucket, folder: Path) -> list[Source]:
     place = parse_address(copy.source)
-    addresses = _manifest(bucket, place) if copy.manifest else bucket.list(place)
+    addresses = _manifest(bucket, place) if copy.manifest else bucket.find(place)
     if not addresses:
         raise WarehouseError(f"The specified S3 prefix '{place.key}' does not exist")
     suffix = {"gzip": ".gz", "zstd": ".zst", "none": ""}[copy.compression]
@@ -99,7 +99,7 @@ def _manifest(bucket: Bucket, place: Address) -> list[Address]:
         ) from None
     found = []
     for address, mandatory in listed:
-        if mandatory or address in bucket.list(address):
+        if mandatory or address in bucket.find(address):
             found.append(address)
     return found
 
@@ -173,9 +173,7 @@ def _load(
 def is_null(copy: Copy, value: str, kind: ColumnType) -> str:
     """The condition in DuckDB's SQL under which a field means NULL."""
     conditions = [f"{value} = {literal(copy.null_text)}"]
-    if not kind.is_text:
-        conditions.append(f"coalesce({value}, '') = ''")
-    elif copy.empty_as_null:
+    if not kind.is_text or copy.empty_as_null:
         conditions.append(f"coalesce({value}, '') = ''")
     if copy.blanks_as_null and kind.is_text:
         conditions.append(f"({value} <> '' AND trim({value}) = '')")
@@ -219,5 +217,3 @@ def converted(copy: Copy, value: str, kind: ColumnType) -> str:
         f"CASE WHEN {is_null(copy, value, kind)} THEN NULL WHEN {valid} THEN {result}"
         f" ELSE error('invalid value') END"
     )
-
-

@@ -11,7 +11,19 @@ from local.services.warehouse.lexer import Cursor
 from local.services.warehouse.types import ColumnType, parse_type
 
 _DEFAULT_ENDS = frozenset(
-    "NOT NULL ENCODE DISTKEY SORTKEY UNIQUE PRIMARY REFERENCES COLLATE IDENTITY GENERATED".split()
+    {
+        "NOT",
+        "NULL",
+        "ENCODE",
+        "DISTKEY",
+        "SORTKEY",
+        "UNIQUE",
+        "PRIMARY",
+        "REFERENCES",
+        "COLLATE",
+        "IDENTITY",
+        "GENERATED",
+    }
 )
 
 
@@ -160,7 +172,8 @@ def _table_constraint(cursor: Cursor) -> None:
     """Keys are informational in Redshift: parsed, and not enforced."""
     foreign = cursor.skip("FOREIGN", "KEY")
     if not foreign:
-        _ = cursor.skip("UNIQUE") or cursor.expect("PRIMARY", "KEY")
+        if not cursor.skip("UNIQUE"):
+            cursor.expect("PRIMARY", "KEY")
     _column_list(cursor)
     if foreign:
         cursor.expect("REFERENCES")

@@ -51,7 +51,7 @@ def tokenize(sql: str) -> list[Token]:
             tokens.append(Token("word", text, start, end))
         elif match.lastgroup == "symbol":
             if text in "'\"":
-                raise WarehouseError(f"unterminated quoted string at or near \"{sql[start:]}\"")
+                raise WarehouseError(f'unterminated quoted string at or near "{sql[start:]}"')
             tokens.append(Token("symbol", text, start, end))
     tokens.append(Token("end", "", len(sql), len(sql)))
     return tokens

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from local.services.warehouse.catalogue import SCHEMA
 from local.services.warehouse.errors import WarehouseError
 from local.services.warehouse.grammar import (
     CreatePrincipal,
@@ -33,7 +32,9 @@ class Privileges:
         self._superuser = superuser or self._is_superuser()
 
     def _is_superuser(self) -> bool:
-        rows = self._rows(f"SELECT superuser FROM {SCHEMA}.users WHERE name = ?", [self._user])
+        rows = self._rows(
+            "SELECT superuser FROM tidemill_catalogue.users WHERE name = ?", [self._user]
+        )
         return bool(rows and rows[0][0])
 
     def _rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -49,7 +50,7 @@ class Privileges:
         """Raise `WarehouseError` unless the user has USAGE or CREATE on a schema."""
         if self._superuser or schema in (DEFAULT_SCHEMA, "pg_temp"):
             return
-        owners = self._rows(f"SELECT owner FROM {SCHEMA}.schemas WHERE name = ?", [schema])
+        owners = self._rows("SELECT owner FROM tidemill_catalogue.schemas WHERE name = ?", [schema])
         if (self._user,) not in owners and not self._has("schema", "", schema, (privilege,)):
             raise WarehouseError(f"permission denied for schema {schema}")
 
@@ -65,18 +66,18 @@ class Privileges:
 
     def _has(self, kind: str, schema: str, name: str, privileges: Iterable[str]) -> bool:
         rows = self._rows(
-            f"""
+            """
             WITH RECURSIVE reached(kind, name) AS (
                 SELECT 'user', ? UNION ALL SELECT 'public', ''
                 UNION
-                SELECT 'role', m.role FROM {SCHEMA}.members m
+                SELECT 'role', m.role FROM tidemill_catalogue.members m
                 JOIN reached r ON r.kind = m.grantee_kind AND r.name = m.grantee
             )
-            SELECT count(*) FROM {SCHEMA}.grants g
+            SELECT count(*) FROM tidemill_catalogue.grants g
             JOIN reached r ON r.kind = g.grantee_kind AND r.name = g.grantee
             WHERE g.kind = ? AND g.schema_name = ? AND g.object_name = ?
                 AND list_contains(?, g.privilege)
-            """,  # noqa: S608 (the only name put in is a constant)
+            """,
             [self._user, kind, schema, name, list(privileges)],
         )
         return bool(rows[0][0])
@@ -88,10 +89,13 @@ class Privileges:
             raise WarehouseError(f'{statement.kind} "{statement.name}" already exists')
         if statement.kind == "user":
             self._rows(
-                f"INSERT INTO {SCHEMA}.users VALUES (?, ?)", [statement.name, statement.superuser]
+                "INSERT INTO tidemill_catalogue.users VALUES (?, ?)",
+                [statement.name, statement.superuser],
             )
         else:
-            self._rows(f"INSERT INTO {SCHEMA}.roles VALUES (?, ?)", [statement.name, self._user])
+            self._rows(
+                "INSERT INTO tidemill_catalogue.roles VALUES (?, ?)", [statement.name, self._user]
+            )
 
     def drop(self, statement: DropPrincipal) -> None:
         """DROP USER or DROP ROLE; refused while the one or the other still has rights."""
@@ -102,25 +106,27 @@ class Privileges:
                 return
             raise WarehouseError(f'{kind} "{name}" does not exist')
         held = self._rows(
-            f"SELECT count(*) FROM {SCHEMA}.grants WHERE grantee_kind = ? AND grantee = ?",
+            "SELECT count(*) FROM tidemill_catalogue.grants WHERE grantee_kind = ? AND grantee = ?",
             [kind, name],
         )
-        members = self._rows(f"SELECT count(*) FROM {SCHEMA}.members WHERE role = ?", [name])
+        members = self._rows(
+            "SELECT count(*) FROM tidemill_catalogue.members WHERE role = ?", [name]
+        )
         if (held[0][0] or (kind == "role" and members[0][0])) and not statement.force:
             raise WarehouseError(
                 f'{kind} "{name}" cannot be dropped because some objects depend on it'
             )
-        self._rows(f"DELETE FROM {SCHEMA}.{kind}s WHERE name = ?", [name])
+        self._rows(f"DELETE FROM tidemill_catalogue.{kind}s WHERE name = ?", [name])
         for table in ("grants", "members", "defaults"):
             self._rows(
-                f"DELETE FROM {SCHEMA}.{table} WHERE grantee_kind = ? AND grantee = ?",
+                f"DELETE FROM tidemill_catalogue.{table} WHERE grantee_kind = ? AND grantee = ?",
                 [kind, name],
             )
         if kind == "role":
-            self._rows(f"DELETE FROM {SCHEMA}.members WHERE role = ?", [name])
+            self._rows("DELETE FROM tidemill_catalogue.members WHERE role = ?", [name])
 
     def _exists(self, kind: str, name: str) -> bool:
-        rows = self._rows(f"SELECT count(*) FROM {SCHEMA}.{kind}s WHERE name = ?", [name])
+        rows = self._rows(f"SELECT count(*) FROM tidemill_catalogue.{kind}s WHERE name = ?", [name])
         return bool(rows[0][0])
 
     def _check_grantees(self, grantees: Iterable[Grantee]) -> None:
@@ -149,7 +155,7 @@ class Privileges:
     def _tables(self, schema: str) -> list[str]:
         self._require_schema_owner(schema)
         rows = self._rows(
-            f"SELECT table_name FROM {SCHEMA}.relations_ WHERE schema_name = ?", [schema]
+            "SELECT table_name FROM tidemill_catalogue.relations_ WHERE schema_name = ?", [schema]
         )
         return [str(row[0]) for row in rows]
 
@@ -160,7 +166,7 @@ class Privileges:
     def _require_schema_owner(self, schema: str) -> None:
         if not schema_exists(self._connection, schema):
             raise WarehouseError(f'schema "{schema}" does not exist')
-        owners = self._rows(f"SELECT owner FROM {SCHEMA}.schemas WHERE name = ?", [schema])
+        owners = self._rows("SELECT owner FROM tidemill_catalogue.schemas WHERE name = ?", [schema])
         if not self._superuser and (self._user,) not in owners:
             raise WarehouseError(f"permission denied for schema {schema}")
 
@@ -177,12 +183,14 @@ class Privileges:
             for grantee in rights.grantees:
                 row = [kind, schema, name, privilege, grantee.kind, grantee.name]
                 self._rows(
-                    f"DELETE FROM {SCHEMA}.grants WHERE kind = ? AND schema_name = ?"
+                    "DELETE FROM tidemill_catalogue.grants WHERE kind = ? AND schema_name = ?"
                     " AND object_name = ? AND privilege = ? AND grantee_kind = ? AND grantee = ?",
                     row,
                 )
                 if rights.grant:
-                    self._rows(f"INSERT INTO {SCHEMA}.grants VALUES (?, ?, ?, ?, ?, ?)", row)
+                    self._rows(
+                        "INSERT INTO tidemill_catalogue.grants VALUES (?, ?, ?, ?, ?, ?)", row
+                    )
 
     def _apply_roles(self, rights: Rights) -> None:
         self.require_superuser("grant roles")
@@ -192,12 +200,12 @@ class Privileges:
             for grantee in rights.grantees:
                 row = [role.name, grantee.kind, grantee.name]
                 self._rows(
-                    f"DELETE FROM {SCHEMA}.members"
+                    "DELETE FROM tidemill_catalogue.members"
                     " WHERE role = ? AND grantee_kind = ? AND grantee = ?",
                     row,
                 )
                 if rights.grant:
-                    self._rows(f"INSERT INTO {SCHEMA}.members VALUES (?, ?, ?)", row)
+                    self._rows("INSERT INTO tidemill_catalogue.members VALUES (?, ?, ?)", row)
 
     def set_defaults(self, statement: DefaultRights) -> None:
         """ALTER DEFAULT PRIVILEGES."""
@@ -213,26 +221,28 @@ class Privileges:
                 for grantee in rights.grantees:
                     row = [owner, schema, privilege, grantee.kind, grantee.name]
                     self._rows(
-                        f"DELETE FROM {SCHEMA}.defaults WHERE owner = ? AND schema_name = ?"
+                        "DELETE FROM tidemill_catalogue.defaults WHERE owner = ? AND schema_name = ?"
                         " AND privilege = ? AND grantee_kind = ? AND grantee = ?",
                         row,
                     )
                     if rights.grant:
-                        self._rows(f"INSERT INTO {SCHEMA}.defaults VALUES (?, ?, ?, ?, ?)", row)
+                        self._rows(
+                            "INSERT INTO tidemill_catalogue.defaults VALUES (?, ?, ?, ?, ?)", row
+                        )
 
     def created(self, table: Table) -> None:
         """Give a new table the default rights of its schema and owner."""
         if not table.temporary:
             self._rows(
-                f"INSERT INTO {SCHEMA}.grants SELECT 'table', ?, ?, privilege, grantee_kind,"
-                f" grantee FROM {SCHEMA}.defaults WHERE owner = ? AND schema_name IN ('', ?)",
+                "INSERT INTO tidemill_catalogue.grants SELECT 'table', ?, ?, privilege, grantee_kind,"
+                " grantee FROM tidemill_catalogue.defaults WHERE owner = ? AND schema_name IN ('', ?)",
                 [table.schema, table.name, table.owner, table.schema],
             )
 
     def renamed(self, old: TableName, table: Table) -> None:
         """Carry the rights over to a table's new name."""
         self._rows(
-            f"UPDATE {SCHEMA}.grants SET object_name = ?"
+            "UPDATE tidemill_catalogue.grants SET object_name = ?"
             " WHERE kind = 'table' AND schema_name = ? AND object_name = ?",
             [table.name, old.schema, old.name],
         )
@@ -240,7 +250,7 @@ class Privileges:
     def dropped(self, kind: str, schema: str, name: str) -> None:
         """Forget the rights on what is gone."""
         self._rows(
-            f"DELETE FROM {SCHEMA}.grants WHERE kind = ? AND schema_name = ? AND object_name = ?",
+            "DELETE FROM tidemill_catalogue.grants WHERE kind = ? AND schema_name = ? AND object_name = ?",
             [kind, schema, name],
         )
 

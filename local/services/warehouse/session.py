@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.services.warehouse import copying, ddl, grammar, tables, translate, unloading
+from local.services.warehouse import copying, ddl, grammar, tables, unloading
 from local.services.warehouse.catalogue import SCHEMA
 from local.services.warehouse.database import Database
 from local.services.warehouse.errors import CancelledError, ConflictError, WarehouseError
@@ -17,6 +18,7 @@ from local.services.warehouse.lexer import Cursor, keywords
 from local.services.warehouse.privileges import Privileges
 from local.services.warehouse.storage import Storage
 from local.services.warehouse.tables import Table
+from local.services.warehouse.translate import Settings, Translation, expression, translate
 
 _READS = frozenset({"SELECT", "WITH", "SHOW", "EXPLAIN", "SET", "RESET", "UNLOAD", "ANALYZE"})
 _NOT_IN_TRANSACTION = "{} cannot run inside a transaction block"
@@ -35,9 +37,7 @@ class Outcome:
 class Session:
     """One user's work on a database. Entered by one thread at a time, save for `cancel`."""
 
-    def __init__(
-        self, database: Database, user: str, *, superuser: bool, storage: Storage
-    ) -> None:
+    def __init__(self, database: Database, user: str, *, superuser: bool, storage: Storage) -> None:
         self.user = user
         self.database = database
         self.connection = database.connect()
@@ -95,10 +95,8 @@ class Session:
         import duckdb
 
         if self._begun:
-            try:
+            with suppress(duckdb.Error):  # an error may have ended the transaction already
                 self.connection.execute("ROLLBACK")
-            except duckdb.Error:  # an error inside it has ended the transaction already
-                pass
         self._end()
 
     def _end(self) -> None:
@@ -230,10 +228,10 @@ class Session:
             self.database.check(table.key, self._snapshot)
             self._changed.add(table.key)
 
-    def translate(self, sql: str, parameters: Mapping[str, str]) -> translate.Translation:
+    def translate(self, sql: str, parameters: Mapping[str, str]) -> Translation:
         """Translate a query or DML and check the user's rights."""
-        settings = translate.Settings(self.user, self.database.name)
-        translation = translate.translate(sql, parameters, self.lookup, settings)
+        settings = Settings(self.user, self.database.name)
+        translation = translate(sql, parameters, self.lookup, settings)
         for table, privilege in translation.needs:
             self.privileges.require_table(table, privilege)
         return translation
@@ -241,12 +239,8 @@ class Session:
     def _query(self, sql: str, parameters: Mapping[str, str]) -> Outcome:
         translation = self.translate(sql, parameters)
         kind = translation.kind
-        if kind in ("insert", "update", "delete", "merge") and not sql.lstrip()[:6].upper() in (
-            "INSERT",
-            "UPDATE",
-            "DELETE",
-        ):
-            # a statement that begins with WITH was taken for a read
+        if kind != "select":
+            # One that begins with WITH was taken for a read: its snapshot is older than the lock.
             self.database.write_lock.acquire(self, self._cancelled)
         if kind == "select":
             return self._select(translation.sql)
@@ -282,7 +276,7 @@ class Session:
         lines = [(line,) for row in rows for line in str(row[1]).splitlines()]
         return Outcome([("QUERY PLAN", "VARCHAR")], lines)
 
-    def _create_as(self, translation: translate.Translation) -> Outcome:
+    def _create_as(self, translation: Translation) -> Outcome:
         name = translation.created
         if name is None:
             raise WarehouseError("syntax error at end of input")
@@ -315,7 +309,7 @@ class Session:
             raise WarehouseError(f'unacceptable schema name "{statement.name}"')
         self._duck(f"CREATE SCHEMA {tables.quote(statement.name)}")
         self.connection.execute(
-            f"INSERT INTO {SCHEMA}.schemas VALUES (?, ?)",  # noqa: S608 (a constant)
+            "INSERT INTO tidemill_catalogue.schemas VALUES (?, ?)",
             [statement.name, statement.owner or self.user],
         )
         self._changed.add(statement.name)
@@ -326,7 +320,7 @@ class Session:
             schema = statement.table.schema or tables.DEFAULT_SCHEMA
             self.privileges.require_schema(schema, "CREATE")
         defaults = {
-            column.default: translate.expression(column.default)
+            column.default: expression(column.default)
             for column in statement.columns
             if isinstance(column, ddl.ColumnDefinition) and column.default is not None
         }
@@ -345,7 +339,7 @@ class Session:
         self._change(table)
         defaults = {}
         if isinstance(change, ddl.AddColumn) and change.column.default is not None:
-            defaults[change.column.default] = translate.expression(change.column.default)
+            defaults[change.column.default] = expression(change.column.default)
         old = TableName(table.schema, table.name)
         with _duck_errors(self._cancelled):
             tables.alter(self.connection, table, change, defaults)
@@ -380,7 +374,7 @@ class Session:
         self._duck(f"DROP SCHEMA {tables.quote(name)}{cascade}")
         self.privileges.dropped("schema", "", name)
         self.connection.execute(
-            f"DELETE FROM {SCHEMA}.schemas WHERE name = ?",  # noqa: S608 (a constant)
+            "DELETE FROM tidemill_catalogue.schemas WHERE name = ?",
             [name],
         )
         self._changed.add(name)
@@ -397,6 +391,8 @@ class Session:
         return Outcome()
 
     def _duck(self, sql: str) -> Any:
+        if self._cancelled.is_set():
+            raise CancelledError
         with _duck_errors(self._cancelled):
             return self.connection.execute(sql)
 

@@ -54,7 +54,7 @@ class Bucket:
                 size += file.write(chunk)
         return size
 
-    def list(self, address: Address) -> list[Address]:
+    def find(self, address: Address) -> list[Address]:
         """The objects whose keys begin with the address's key."""
         found: list[Address] = []
         request = {"Bucket": address.bucket, "Prefix": address.key}

@@ -226,9 +226,7 @@ def _add_column(
     connection: Any, table: Table, column: ddl.ColumnDefinition, defaults: dict[str, str]
 ) -> None:
     if column.name in table.details["columns"]:
-        raise WarehouseError(
-            f'column "{column.name}" of relation "{table.name}" already exists'
-        )
+        raise WarehouseError(f'column "{column.name}" of relation "{table.name}" already exists')
     if column.not_null and column.default is None:
         raise WarehouseError(
             "ALTER TABLE ADD COLUMN defined as NOT NULL must have a non-null default expression"

@@ -250,9 +250,7 @@ class _Translator:
         )
         for name in names:
             if name not in columns:
-                raise WarehouseError(
-                    f'column "{name}" of relation "{target.name}" does not exist'
-                )
+                raise WarehouseError(f'column "{name}" of relation "{target.name}" does not exist')
         source = self.root.expression
         if source is None:
             return
@@ -303,9 +301,7 @@ class _Translator:
         for assignment in node.expressions:
             name = assignment.this.name
             if name not in columns:
-                raise WarehouseError(
-                    f'column "{name}" of relation "{target.name}" does not exist'
-                )
+                raise WarehouseError(f'column "{name}" of relation "{target.name}" does not exist')
             assignment.set("expression", _bounded(assignment.expression, columns[name]))
 
     def _merge(self, target: Any) -> None:

@@ -48,7 +48,7 @@ def run(session: Session, unload: Unload) -> int:
 def _clear(bucket: Bucket, unload: Unload, target: Address) -> None:
     if unload.allow_overwrite:
         return
-    found = bucket.list(target)
+    found = bucket.find(target)
     if found and not unload.clean_path:
         raise WarehouseError(
             "Specified unload destination on S3 is not empty. Consider using a different bucket /"
