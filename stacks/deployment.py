@@ -51,6 +51,14 @@ def add_stacks(app: App, settings: Settings, *, functions: Path, image: Path) ->
         refresh=refresh,
     )
     Tags.of(app).add("tidemill:stage", settings.stage)
+    add_checks(app)
+
+
+def add_checks(app: App) -> None:
+    """Let each synth fail for a finding of the AWS Solutions rules that is not acknowledged.
+
+    What is acknowledged is written into the templates, with its reason, beside what it is about.
+    """
     Validations.of(app).add_plugins(
         AwsSolutionsChecks(app, verbose=True, write_suppressions_to_cloud_formation=True)
     )

@@ -127,6 +127,8 @@ class InferenceStack(Stack):
                 api_key_required=self._with_key,
             ),
         )
+        # ApiUrl says the same under a name that can be told.
+        api.node.try_remove_child("Endpoint")
         api.add_gateway_response(
             "BadBody",
             type=apigateway.ResponseType.BAD_REQUEST_BODY,
