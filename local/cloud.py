@@ -55,6 +55,27 @@ class Cloud:
             variables |= dict.fromkeys(names, str(self.authority))
         return variables
 
+    def advance(self, seconds: float) -> None:
+        """Move the cloud's clock forward; rules and messages that are due then come."""
+        self._command("advance", str(seconds))
+
+    def reap(self) -> None:
+        """End the Lambda workers that are idle, without waiting for their time."""
+        self._command("reap")
+
+    def checkpoint(self) -> None:
+        """Save what is kept by checkpoints now."""
+        self._command("checkpoint")
+
+    def _command(self, name: str, argument: str = "") -> None:
+        request = urllib.request.Request(  # noqa: S310 - this cloud's own address
+            f"{self.endpoint_url}/_tidemill/{name}?{argument}",
+            method="POST",
+            headers={"Authorization": f"Bearer {self.secret_key}"},
+        )
+        with _opener(self).open(request, timeout=30):
+            pass
+
 
 def start(directory: Path, *, port: int | None = None, strict: bool = True) -> Cloud:
     """The cloud of `directory`, started unless it runs already.
@@ -185,13 +206,16 @@ def _ended(pid: int, directory: Path, seconds: float) -> bool:
     return False
 
 
-def _answers(cloud: Cloud) -> bool:
+def _opener(cloud: Cloud) -> urllib.request.OpenerDirector:
     trusted = ssl.create_default_context(cafile=cloud.authority) if cloud.authority else None
-    opener = urllib.request.build_opener(
+    return urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusted)
     )
+
+
+def _answers(cloud: Cloud) -> bool:
     try:
-        with opener.open(f"{cloud.endpoint_url}/_ministack/health", timeout=5) as answer:
+        with _opener(cloud).open(f"{cloud.endpoint_url}/_ministack/health", timeout=5) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -18,7 +18,10 @@ def echo(lab: Any) -> str:
 @pytest.fixture(scope="module")
 def slow(lab: Any) -> str:
     basic = lab.role("slow-role", "lambda.amazonaws.com")
-    code = "import time\ndef handler(event, context):\n    time.sleep(2)\n    raise ValueError('late')\n"
+    code = (
+        "import time\ndef handler(event, context):\n"
+        "    time.sleep(2)\n    raise ValueError('late')\n"
+    )
     return lab.function("slow", code, basic)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import socket
 import time
+from collections.abc import Callable
 from xml.etree import ElementTree
 
 from ministack.core import lambda_runtime, responses
@@ -34,6 +36,7 @@ class Assembly:
         self.carrier = Carrier(self.host, SERVICES)
         self.persistence = Persistence(settings)
         self._started: list[str] = []
+        self._secret = secrets.token_hex()  # nobody's, until there is an administrator
 
     def install(self) -> None:
         """Change MiniStack before it serves its first request."""
@@ -50,6 +53,7 @@ class Assembly:
         """Make the administrator, start the services, and say that the cloud is ready."""
         self._wait_for_port()
         credentials = self._administrator()
+        self._secret = credentials["secret_key"]
         for model, service in self.host.services.items():
             service.start()
             self._started.append(model)
@@ -66,6 +70,22 @@ class Assembly:
         partial.touch(mode=0o600)
         partial.write_text(json.dumps(document))
         partial.replace(ready)
+
+    @property
+    def command(self) -> tuple[Callable[[], str], Callable[[str, str], str]]:
+        """What the cloud's own commands must carry, and what carries them out."""
+        return lambda: self._secret, self._obey
+
+    def _obey(self, name: str, argument: str) -> str:
+        if name == "advance":
+            self.host.clock.advance(float(argument))
+            return f"{self.host.now():.3f}"
+        if name == "reap":
+            return f"{mends_lambda.reap(0)} workers ended"
+        if name == "checkpoint":
+            self.persistence.checkpoint()
+            return "saved"
+        raise ValueError(f"no command {name}")
 
     def stop(self) -> None:
         """End the services' work; requests are still answered meanwhile."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -22,10 +24,25 @@ _HOST = re.compile(
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/")
 
 
-def guarded(application: Application, root_key: str, seen: Callable[[], None]) -> Application:
+_COMMANDS = "/_tidemill/"
+
+Command = Callable[[str, str], str]
+"""Carries out one of the cloud's own commands, given its name and argument.
+
+Raises ValueError for what it does not know.
+"""
+
+
+def guarded(
+    application: Application,
+    root_key: str,
+    seen: Callable[[], None],
+    command: tuple[Callable[[], str], Command],
+) -> Application:
     """The application without its administration, its root keys and strangers' host names.
 
-    `seen` is told of each request that is let through.
+    `seen` is told of each request that is let through; `command` is the secret that commands at
+    /_tidemill/NAME must carry, and what carries them out.
 
     MiniStack takes `test`, any account number and its own key for root without checking their
     signatures, and answers its administration's calls without credentials.
@@ -36,6 +53,9 @@ def guarded(application: Application, root_key: str, seen: Callable[[], None]) -
             refusal = _refusal(scope, root_key)
             if refusal is not None:
                 await _answer(send, *refusal)
+                return
+            if scope["path"].startswith(_COMMANDS):
+                await _obey(scope, send, *command)
                 return
         elif scope["type"] == "websocket":
             await receive()
@@ -72,6 +92,22 @@ def _access_keys(scope: Scope, headers: dict[str, bytes]) -> list[str]:
     for name in ("X-Amz-Credential", "x-amz-credential", "AWSAccessKeyId"):
         keys += [value.partition("/")[0] for value in query.get(name, [])]
     return keys
+
+
+async def _obey(scope: Scope, send: Send, secret: Callable[[], str], command: Command) -> None:
+    headers = {key.decode("latin-1").lower(): value for key, value in scope["headers"]}
+    given = headers.get("authorization", b"")
+    if scope["method"] != "POST" or not hmac.compare_digest(given, f"Bearer {secret()}".encode()):
+        await _answer(send, 403, "AccessDeniedException", "Commands need the administrator.")
+        return
+    name = scope["path"].removeprefix(_COMMANDS)
+    argument = scope.get("query_string", b"").decode("latin-1")
+    try:
+        done = await asyncio.to_thread(command, name, argument)
+    except ValueError as error:
+        await _answer(send, 400, "ValidationException", str(error))
+        return
+    await _answer(send, 200, "", done)
 
 
 async def _answer(send: Send, status: int, code: str, message: str) -> None:

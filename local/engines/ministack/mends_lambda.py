@@ -90,7 +90,8 @@ def _mend_orphans() -> None:
         while True:
             arguments, options, answer = requests.get()
             try:
-                answer.put(subprocess.Popen(*arguments, preexec_fn=end_with_parent, **options))
+                start: Any = subprocess.Popen  # its overloads know no **options
+                answer.put(start(*arguments, preexec_fn=end_with_parent, **options))
             except Exception as error:
                 answer.put(error)
 

@@ -7,6 +7,7 @@ import logging
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 from local.engines.ministack.settings import Settings, settle
 
@@ -57,13 +58,9 @@ async def _serve(settings: Settings) -> None:
         # Services end while requests are still answered: what they flush goes to S3.
         await asyncio.to_thread(assembly.stop)
 
-    serving = asyncio.create_task(
-        serve(
-            guarded(app.app, settings.root_key, assembly.persistence.touch),
-            config,
-            shutdown_trigger=end,
-        )  # type: ignore[arg-type]  # hypercorn's own alias is narrower
-    )
+    guard = guarded(app.app, settings.root_key, assembly.persistence.touch, assembly.command)
+    application: Any = guard  # hypercorn's own alias wants its own scopes
+    serving = asyncio.create_task(serve(application, config, shutdown_trigger=end))
     starting = asyncio.create_task(asyncio.to_thread(assembly.start))
     done, _ = await asyncio.wait({serving, starting}, return_when=asyncio.FIRST_EXCEPTION)
     if starting in done and starting.exception() is not None:

@@ -68,6 +68,9 @@ def _variables(settings: Settings) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
+        # A proxy for the world outside is none for this machine.
+        "NO_PROXY": _without_proxy("NO_PROXY"),
+        "no_proxy": _without_proxy("no_proxy"),
         # Every worker is a child of this process: what they print is not to be buffered.
         "PYTHONUNBUFFERED": "1",
     }
@@ -80,3 +83,7 @@ def _variables(settings: Settings) -> dict[str, str]:
             **settings.certificates.environment(),
         }
     return variables
+
+
+def _without_proxy(name: str) -> str:
+    return ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
