@@ -218,11 +218,14 @@ def postman(
 
 def main() -> None:
     """Run the command: exit 0 when it is done, 1 when it failed, 2 when it was used wrongly."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from local.cloud import CloudError
     from tidemill.errors import TidemillError
 
     try:
         app()
-    except (CommandError, TidemillError) as error:
+    except (CommandError, TidemillError, CloudError, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"error: {error}\n")
         if hint := getattr(error, "hint", ""):
             sys.stderr.write(f"  {hint}\n")
