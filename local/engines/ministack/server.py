@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from local.engines.ministack.seams import check_version
 from local.engines.ministack.settings import Settings, settle
 
 _log = logging.getLogger(__name__)
@@ -16,6 +17,7 @@ _log = logging.getLogger(__name__)
 
 def run(directory: Path, port: int, *, strict: bool) -> None:
     """Serve one cloud until SIGTERM or SIGINT; state is kept in `directory`."""
+    check_version()
     temporary = directory / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # what a killed process left
     settings = settle(directory, port, strict=strict)
