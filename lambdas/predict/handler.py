@@ -56,10 +56,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:  # noqa:
     """
     name = event["resource"].strip("/")
     model = models().get(name)
+    metrics.add_dimension("model", name if model else "unknown")
     if model is None:
-        return _error(404, "unknown_model", f"there is no model {name!r}")
-    metrics.add_dimension("model", name)
-    response = answer(model, event)
+        response = _error(404, "unknown_model", f"there is no model {name!r}")
+    else:
+        response = answer(model, event)
     metrics.add_metric(f"Answers{response['statusCode'] // 100}xx", MetricUnit.Count, 1)
     return response
 

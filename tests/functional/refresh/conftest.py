@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 from ministack.services import stepfunctions
 
-from lambdas.adapters import clients, endpoint, executions, inference
+from lambdas.adapters import clients, endpoint, executions
 
 ROOT = Path(__file__).parents[3]
 MACHINE = ROOT / "state_machines" / "model_refresh.asl.json"
@@ -87,7 +87,6 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, value)
     with moto.mock_aws():
         clients.client.cache_clear()
-        inference._runtime.cache_clear()
         boto3.client("s3").create_bucket(
             Bucket="artefacts", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
         )
@@ -106,7 +105,6 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         )
         yield
     clients.client.cache_clear()
-    inference._runtime.cache_clear()
 
 
 @pytest.fixture
