@@ -317,5 +317,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean …?" where a known word is near, else nothing."""
     import difflib  # Only an error needs it, and a function's cold start does not.
 
-    near = difflib.get_close_matches(word.lower(), [k for k in known if len(k) < 64], 1, 0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+    by_lower = {name.lower(): name for name in known if len(name) < 64}
+    near = difflib.get_close_matches(word.lower(), by_lower, 1, 0.6)
+    return f"; did you mean {by_lower[near[0]]}?" if near else ""
