@@ -53,15 +53,20 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return dict(
         process_partial_response(
             event=event,
-            record_handler=lambda message: _send(message, deadline),
+            record_handler=functools.partial(_send, deadline=deadline),
             processor=BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False),
         )
     )
 
 
-def _send(message: dict[str, Any], deadline: float) -> None:
-    for position in positions(json.loads(message["body"])):
-        outcome, end = _sender().send(position, deadline)
+def _send(record: dict[str, Any], deadline: float) -> None:
+    for position in positions(json.loads(record["body"])):
+        try:
+            outcome, end = _sender().send(position, deadline)
+        except Exception:
+            # The batch processor keeps the error to itself.
+            logger.exception("file failed", extra={"key": position.source.key})
+            raise
         logger.info(
             f"file {outcome.value}",
             extra={"source_id": end.id, "key": end.source.key, "rows": end.rows},
