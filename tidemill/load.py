@@ -67,13 +67,17 @@ def manifest(files: Sequence[str]) -> bytes:
     return json.dumps({"entries": entries}, separators=(",", ":")).encode()
 
 
-def client_token(load_id: str, delivery: int, attempt: int) -> str:
-    """Return the token of one attempt to load.
+def client_token(statements: Sequence[str], delivery: int, attempt: int) -> str:
+    """Return the token of one attempt to load: statements name the manifest by its digest.
 
     A failed transaction keeps its token for hours, so each delivery of the files' events and
     each attempt after a conflict has its own.
     """
-    return f"{load_id}-{delivery}-{attempt}"
+    return f"{_digest(chr(0).join(statements).encode())}-{delivery}-{attempt}"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=20).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ class Loader:
         if deadline - self.now() < _LEAST_SECONDS:
             raise StatementTimeoutError("no time is left for another load")
         content = manifest(files)
-        load_id = hashlib.blake2b(content, digest_size=20).hexdigest()
+        load_id = _digest(content)
         statements = load_statements(
             model,
             files,
@@ -133,7 +137,7 @@ class Loader:
         )
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                token = client_token(load_id, delivery, attempt)
+                token = client_token(statements, delivery, attempt)
                 affected = self.warehouse.transaction(statements, token=token, deadline=deadline)
                 return affected[INSERT_ROWS]
             except StatementConflictError:

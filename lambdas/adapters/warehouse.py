@@ -50,7 +50,8 @@ class Warehouse:
             Sqls=list(statements), **arguments, **self._target()
         )
         ended = self._wait(begun["Id"], deadline)
-        return [int(part.get("ResultRows", 0)) for part in ended.get("SubStatements", ())]
+        # -1 stands for a statement that affects no rows.
+        return [max(0, part.get("ResultRows", 0)) for part in ended.get("SubStatements", ())]
 
     def execute(self, statement: str, *, deadline: float) -> str:
         """Run one statement outside any transaction and return its id; raises as `transaction`."""

@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from lambdas.adapters.environment import models_directory, read_environment
 from lambdas.adapters.manifests import Manifests
+from lambdas.adapters.tracing import traced
 from lambdas.adapters.warehouse import Warehouse
 from lambdas.load_warehouse.batch import Batch
 from tidemill.load import Loader, Outcome
@@ -34,7 +35,6 @@ environment = read_environment(Environment)
 models = load_models(models_directory())
 logger = Logger(service="load_warehouse")
 metrics = Metrics(service="load_warehouse")
-tracer = Tracer(service="load_warehouse")
 loader = Loader(
     Warehouse(environment.workgroup_name, environment.database),
     Manifests(environment.lake_bucket),
@@ -42,8 +42,8 @@ loader = Loader(
 )
 
 
+@traced
 @logger.inject_lambda_context
-@tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Load the files that a batch of SQS messages with S3 events names.

@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from lambdas.adapters.cloudformation import respond
 from lambdas.adapters.environment import models_directory, read_environment
+from lambdas.adapters.tracing import traced
 from lambdas.adapters.warehouse import Warehouse
 from tidemill.errors import StatementConflictError
 from tidemill.migration import migrate
@@ -63,6 +64,7 @@ class Administration:
         return self.warehouse.transaction(statements, deadline=self.deadline)
 
 
+@traced
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a custom resource, or a direct call with any event that has no `ResponseURL`.

@@ -136,7 +136,8 @@ def test_the_same_files_make_the_same_manifest(files: list[str]) -> None:
 
 
 def test_a_token_fits() -> None:
-    assert len(client_token("f" * 40, 10_000, 99)) <= 64
+    assert len(client_token(["COPY"] * 6, 10_000, 99)) <= 64
+    assert client_token(["a", "b"], 1, 1) != client_token(["ab"], 1, 1)
 
 
 TABLE = {
