@@ -12,6 +12,7 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses, router
 from ministack.services import apigateway_v1, eventbridge, lambda_svc, s3, stepfunctions
 
+from local.engines.ministack import policy_variables
 from local.engines.ministack.executions import current
 from local.engines.ministack.host import MiniStackHost
 from local.engines.ministack.settings import ACCOUNT, REGION
@@ -48,6 +49,7 @@ class Roles:
         """Put the questions in front of MiniStack's own functions."""
         if not self._host.settings.strict:
             return
+        policy_variables.install()
         self._guard_tasks()
         self._guard_sdk_tasks()
         self._guard_rules()

@@ -19,6 +19,8 @@ SIGNATURES = {
     "ministack.app:call_service_handler_sync": (
         "handler method path headers body query_params timeout"
     ),
+    "ministack.core.iam_evaluator:_conditions_met": "conditions ctx",
+    "ministack.core.iam_evaluator:_resolve_condition_key": "key ctx",
     "ministack.core.lambda_runtime:execution_credentials": "config",
     "ministack.core.lambda_runtime:Worker._drain_stderr_bounded": (
         "self first_line_wait idle_confirm hard_cap"
