@@ -152,3 +152,21 @@ def test_an_unknown_resource_type_is_refused(client: Any) -> None:
         client("cloudformation").create_stack(
             StackName="unknown", TemplateBody=json.dumps(template)
         )
+
+
+def test_policy_variables_have_values(client: Any, lab: Any) -> None:
+    iam = client("iam")
+    iam.create_user(UserName="variable")
+    key = iam.create_access_key(UserName="variable")["AccessKey"]
+    own = f"arn:aws:dynamodb:us-east-1:{lab.account}:table/of-${{aws:username}}"
+    policy = {"Version": "2012-10-17", "Statement": [lab.allow("dynamodb:DescribeTable", on=own)]}
+    iam.put_user_policy(UserName="variable", PolicyName="p", PolicyDocument=json.dumps(policy))
+    tables = client(
+        "dynamodb",
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        tables.describe_table(TableName="of-variable")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        tables.describe_table(TableName="of-another")

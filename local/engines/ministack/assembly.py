@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from ministack.core import lambda_runtime, responses
 from ministack.services import iam
 
-from local.engines.ministack import mends_lambda, mends_stepfunctions
+from local.engines.ministack import mends_iam, mends_lambda, mends_stepfunctions
 from local.engines.ministack.carrier import Carrier
 from local.engines.ministack.host import ALL, MiniStackHost, call_as_engine
 from local.engines.ministack.integrations import Integrations
@@ -42,6 +42,7 @@ class Assembly:
         """Change MiniStack before it serves its first request."""
         self.host.clock.install()
         self.carrier.install()
+        mends_iam.install()
         mends_stepfunctions.install()
         mends_lambda.install()
         Roles(self.host).install()

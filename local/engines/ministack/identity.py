@@ -160,7 +160,9 @@ class Identity:
             role = iam._roles.get(role_arn.rpartition("/")[2])
         if role is None or role.get("Arn") != role_arn:
             raise ServiceError("AccessDeniedException", f"Role {role_arn} does not exist")
-        context = {"aws:sourceaccount": ACCOUNT, **{k.lower(): v for k, v in source.items()}}
+        # Firehose gives the account as its external id, as AWS documents.
+        context = {"aws:sourceaccount": ACCOUNT, "sts:externalid": ACCOUNT}
+        context |= {k.lower(): v for k, v in source.items()}
         question = iam_evaluator.EvalContext(
             principal_arn=f"arn:aws:iam::aws:{service}",
             principal_type="Service",

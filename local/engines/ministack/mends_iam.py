@@ -1,0 +1,54 @@
+"""Policy variables, which MiniStack compares as they are written."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from ministack.core import iam_evaluator
+
+# ${key} and ${key, 'default'}; ${*}, ${?} and ${$} stand for the character itself.
+_VARIABLE = re.compile(r"\$\{([A-Za-z0-9:/_-]+|[*?$])(?:\s*,\s*'([^']*)')?\}")
+
+
+def install() -> None:
+    """Put in the values of policy variables before a policy is evaluated."""
+    theirs = iam_evaluator.evaluate
+
+    def evaluate(ctx: Any, policies: Any, *limits: Any) -> Any:
+        settled = [[_settled(item, ctx) for item in policy] for policy in policies]
+        bounds = [[[_settled(i, ctx) for i in policy] for policy in limit] for limit in limits]
+        return theirs(ctx, settled, *bounds)
+
+    iam_evaluator.evaluate = evaluate
+
+
+def _settled(statement: Any, ctx: Any) -> Any:
+    names = ("resources", "not_resources", "conditions")
+    if not any("${" in repr(getattr(statement, name)) for name in names):
+        return statement
+    return dataclasses.replace(
+        statement, **{name: _put_in(getattr(statement, name), ctx) for name in names}
+    )
+
+
+def _put_in(value: Any, ctx: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _put_in(item, ctx) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_put_in(item, ctx) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def found(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        if name in ("*", "?", "$"):
+            return str(name)
+        known = iam_evaluator._resolve_condition_key(name, ctx)
+        if isinstance(known, str):
+            return known
+        # What has no value stays as it is written and matches nothing.
+        return match[0] if default is None else str(default)
+
+    return _VARIABLE.sub(found, value)
