@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+# At once, unlike elsewhere: no call does without it, and Lambda's start has more CPU than a call.
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError

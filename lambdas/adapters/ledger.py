@@ -190,6 +190,31 @@ class Ledger:
         Returns whether this call did; false where the run had ended before. A failed run's
         version is marked so; if it was promoted all the same, the champion before it is put back.
         """
+        for _ in range(_ATTEMPTS):
+            try:
+                self._table.transact(*self._ending(model, run_id, execution_arn, state, error))
+            except ConditionFailedError:
+                if self.run(model, run_id).get("state") in (None, RunState.RUNNING):
+                    continue  # the lock or the champion moved meanwhile: look again
+                if release := self._release(model, execution_arn):
+                    self._table.transact(*release)
+                return False
+            return True
+        raise LedgerError(f"run {run_id} of {model} could not be closed: others change it too")
+
+    def state_of_ended(self, model: str, run_id: str) -> RunState:
+        """Return how far a run had come whose execution ended without closing it."""
+        champion = self.champion(model)
+        if champion and champion.run_id == run_id:
+            return RunState.RELEASED
+        number = self.run(model, run_id).get("version")
+        version = self._get(model, version_key(int(number))) if number is not None else None
+        rejected = version is not None and version["state"] == VersionState.REJECTED
+        return RunState.REJECTED if rejected else RunState.FAILED
+
+    def _ending(
+        self, model: str, run_id: str, execution_arn: str, state: RunState, error: str
+    ) -> list[Change]:
         pk, table = partition(model), self._table
         now = timestamp(self._now())
         ended = {"state": str(state), "execution_arn": execution_arn, "ended_at": now}
@@ -209,27 +234,8 @@ class Ledger:
             number = self.run(model, run_id).get("version")
             version = None if number is None else int(number)
             told = event(EventKind.RUN_FAILED, at=now, run_id=run_id, version=version, text=error)
-            changes.append(table.put(pk, told))
-            changes += self._fail_version(model, version)
-        try:
-            table.transact(*changes)
-        except ConditionFailedError:
-            if self.run(model, run_id).get("state") in (None, RunState.RUNNING):
-                raise  # the lock or the champion moved meanwhile: look again
-            if release := self._release(model, execution_arn):
-                table.transact(*release)
-            return False
-        return True
-
-    def state_of_ended(self, model: str, run_id: str) -> RunState:
-        """Return how far a run had come whose execution ended without closing it."""
-        champion = self.champion(model)
-        if champion and champion.run_id == run_id:
-            return RunState.RELEASED
-        number = self.run(model, run_id).get("version")
-        version = self._get(model, version_key(int(number))) if number is not None else None
-        rejected = version is not None and version["state"] == VersionState.REJECTED
-        return RunState.REJECTED if rejected else RunState.FAILED
+            changes += [table.put(pk, told), *self._fail_version(model, version)]
+        return changes
 
     def _fail_version(self, model: str, number: int | None) -> list[Change]:
         version = None if number is None else self._get(model, version_key(number))

@@ -8,16 +8,12 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
-
 from lambdas.adapters.clients import client
 
 Item = dict[str, Any]
 Change = dict[str, Any]
 """One entry of a TransactWriteItems call."""
 
-_serializer = TypeSerializer()
-_deserializer = TypeDeserializer()
 _ATTEMPTS = 5
 
 
@@ -37,7 +33,7 @@ class Table:
         item = answer.get("Item")
         if item is None:
             return None
-        return {name: _deserializer.deserialize(value) for name, value in item.items()}
+        return {name: _value(attribute) for name, attribute in item.items()}
 
     def transact(self, *changes: Change) -> None:
         """Make all changes or none.
@@ -121,15 +117,41 @@ def _on_condition(
     return {**change, **{name: part for name, part in parts.items() if part}}
 
 
+# boto3 has such a pair in boto3.dynamodb.types, whose import costs more than all the rest.
+
+
 def _attributes(values: Mapping[str, Any]) -> Item:
-    return {name: _serializer.serialize(_storable(value)) for name, value in values.items()}
+    return {name: _attribute(value) for name, value in values.items()}
 
 
-def _storable(value: Any) -> Any:
-    if isinstance(value, float):
-        return Decimal(repr(value)) if math.isfinite(value) else repr(value)
+def _attribute(value: Any) -> dict[str, Any]:
+    """Write a value as DynamoDB's JSON wants it."""
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"S": repr(value)}
+    if isinstance(value, int | float | Decimal):
+        return {"N": str(value)}
+    if isinstance(value, str):
+        return {"S": str(value)}
     if isinstance(value, Mapping):
-        return {key: _storable(item) for key, item in value.items()}
+        return {"M": _attributes(value)}
     if isinstance(value, list | tuple):
-        return [_storable(item) for item in value]
-    return value
+        return {"L": [_attribute(item) for item in value]}
+    raise TypeError(f"the ledger keeps no {type(value).__name__}")
+
+
+def _value(attribute: Mapping[str, Any]) -> Any:
+    """Read what `_attribute` wrote."""
+    [(kind, content)] = attribute.items()
+    if kind == "NULL":
+        return None
+    if kind == "N":
+        return Decimal(content)
+    if kind == "M":
+        return {name: _value(item) for name, item in content.items()}
+    if kind == "L":
+        return [_value(item) for item in content]
+    return content

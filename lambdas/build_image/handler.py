@@ -25,7 +25,7 @@ class Environment:
 _RESERVE_SECONDS = 45.0  # kept back to answer CloudFormation, which waits an hour otherwise
 
 environment = read_environment(Environment)
-logger = Logger(service="build_image")
+logger = Logger()
 
 
 @logger.inject_lambda_context

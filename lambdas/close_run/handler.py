@@ -18,6 +18,7 @@ from lambdas.adapters import endpoint, notices
 from lambdas.adapters.endpoint import EndpointBusyError, Step
 from lambdas.adapters.environment import read_environment
 from lambdas.adapters.ledger import Ledger
+from lambdas.adapters.tracing import traced
 from tidemill import run
 from tidemill.ledger import RunState
 from tidemill.run import Ending
@@ -37,11 +38,12 @@ _RESERVE_SECONDS = 15.0  # kept back for the ledger when waiting for the endpoin
 
 environment = read_environment(Environment)
 ledger = Ledger(environment.ledger_table)
-logger = Logger(service="close_run")
-metrics = Metrics(namespace="Tidemill", service="close_run")
+logger = Logger()
+metrics = Metrics()
 
 
 @logger.inject_lambda_context
+@traced
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Close the run of `tidemill.run.Ending`; return its state and whether this call closed it.
 

@@ -12,6 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from lambdas.adapters import artefacts
 from lambdas.adapters.environment import read_environment
 from lambdas.adapters.ledger import Ledger
+from lambdas.adapters.tracing import traced
 from tidemill import gate
 from tidemill.ledger import VersionState
 from tidemill.model import Model
@@ -26,12 +27,13 @@ class Environment:
 
 
 ledger = Ledger(read_environment(Environment).ledger_table)
-logger = Logger(service="judge_version")
-metrics = Metrics(namespace="Tidemill", service="judge_version")
+logger = Logger()
+metrics = Metrics()
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
+@traced
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     """Return the verdict on `{"plan", "artefact_uri", "image_uri"}`: the run's output but for
     `decision`, which is `registered` or `rejected`.

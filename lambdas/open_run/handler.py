@@ -12,6 +12,7 @@ from lambdas.adapters import artefacts, endpoint, executions
 from lambdas.adapters.endpoint import EndpointBusyError, Step
 from lambdas.adapters.environment import models_directory, read_environment
 from lambdas.adapters.ledger import Ledger
+from lambdas.adapters.tracing import traced
 from tidemill import run, warehouse
 from tidemill.model import load_model
 from tidemill.run import Request, RunError
@@ -29,10 +30,11 @@ class Environment:
 
 environment = read_environment(Environment)
 ledger = Ledger(environment.ledger_table)
-logger = Logger(service="open_run")
+logger = Logger()
 
 
 @logger.inject_lambda_context
+@traced
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     """Return the plan (`tidemill.run.Plan`) of `{"execution_arn", "started_at", "input"}`.
 

@@ -17,6 +17,7 @@ from lambdas.adapters import inference
 from lambdas.adapters.environment import models_directory, read_environment
 from lambdas.adapters.inference import BusyError, NotInServiceError, RefusedError
 from lambdas.adapters.ledger import Ledger
+from lambdas.adapters.tracing import traced
 from tidemill.model import Model, load_models
 from tidemill.prediction import RequestError, accept
 from tidemill.run import endpoint_name
@@ -32,8 +33,8 @@ class Environment:
 
 environment = read_environment(Environment)
 ledger = Ledger(environment.ledger_table)
-logger = Logger(service="predict")
-metrics = Metrics(namespace="Tidemill", service="predict")
+logger = Logger()
+metrics = Metrics()
 
 _in_service: set[str] = set()  # models with a champion: one that has had one always has one
 
@@ -48,6 +49,7 @@ def models() -> dict[str, Model]:
 
 @logger.inject_lambda_context
 @metrics.log_metrics
+@traced
 def handler(event: dict[str, Any], context: LambdaContext) -> Response:  # noqa: ARG001 - Lambda's signature
     """Answer an API Gateway proxy event for `POST /<model>`.
 

@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from lambdas.adapters.environment import read_environment
 from lambdas.adapters.ledger import Ledger
+from lambdas.adapters.tracing import traced
 from tidemill.ledger import Champion
 from tidemill.run import Plan
 
@@ -22,10 +23,11 @@ class Environment:
 
 
 ledger = Ledger(read_environment(Environment).ledger_table)
-logger = Logger(service="promote_version")
+logger = Logger()
 
 
 @logger.inject_lambda_context
+@traced
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     """Promote the version of `{"plan", "version", "artefact_uri", "execution_arn"}`.
 

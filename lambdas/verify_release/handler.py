@@ -8,11 +8,12 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from lambdas.adapters import artefacts, endpoint
+from lambdas.adapters.tracing import traced
 from tidemill.errors import TidemillError
 from tidemill.release import differences
 from tidemill.run import Plan
 
-logger = Logger(service="verify_release")
+logger = Logger()
 
 
 class ReleaseError(TidemillError):
@@ -20,6 +21,7 @@ class ReleaseError(TidemillError):
 
 
 @logger.inject_lambda_context
+@traced
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
     """Check `{"plan", "version"}` and return how many smoke predictions agreed.
 

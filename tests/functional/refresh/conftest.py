@@ -35,6 +35,8 @@ ENVIRONMENT = {
     "PROJECT_NAME": "image",
     "REPOSITORY_NAME": "tidemill",
     "MODELS_DIR": str(ROOT / "models"),
+    "POWERTOOLS_SERVICE_NAME": "test",
+    "POWERTOOLS_METRICS_NAMESPACE": "tidemill-test",
     "AWS_DEFAULT_REGION": "eu-west-1",
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
