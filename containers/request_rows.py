@@ -1,8 +1,8 @@
 """What a request's body holds: rows of features, checked and encoded.
 
 JSON is one object of the features, or `{"rows": [...]}` of them; JSON lines is an object a line;
-CSV has the features in the model's order, without a header, an empty field for null. Every error
-names the row, where there are several, and the field.
+CSV has the features in the model's order, without a header, an empty field for null, and fields
+as an upload has them. Every error names the row, where there are several, and the field.
 """
 
 from __future__ import annotations
@@ -11,22 +11,19 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Any, Final, NamedTuple, NoReturn
 
 from containers.features import NAN, Feature
+from tidemill.model import ColumnType
+from tidemill.values import BadValueError, clean
 
 JSON: Final = "application/json"
 JSON_LINES: Final = "application/jsonlines"
 CSV: Final = "text/csv"
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_WHOLE: Final = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _WHOLE_BITS: Final = {"SMALLINT": 16, "INTEGER": 32, "BIGINT": 64}
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?", re.ASCII)
-_TRUTHS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_TRUE: Final = frozenset({"true", "t", "yes", "y", "1"})
 
 
 class RequestError(Exception):
@@ -52,9 +49,8 @@ class RowReader:
     def __init__(self, features: Sequence[Feature]) -> None:
         self._names = tuple(feature.name for feature in features)
         self._known = frozenset(self._names)
-        self._from_json = [(f.name, _encoder(f, _JSON_VALUES[f.kind])) for f in features]
-        self._from_text = [(f.name, _encoder(f, _TEXT_VALUES[f.kind])) for f in features]
-        self._empty = [f.kind == "VARCHAR" for f in features]
+        self._from_json = [(f.name, _encoder(f, _FROM_JSON[f.kind])) for f in features]
+        self._from_text = [(f.name, _encoder(f, _FROM_TEXT[f.kind])) for f in features]
 
     def json(self, body: bytes) -> Rows:
         """Read application/json; raises RequestError."""
@@ -107,9 +103,18 @@ class RowReader:
             except ValueError as error:
                 self._fail("invalid_field", place, name, str(error))
         if len(row) != len(numbers):
-            stranger = next(name for name in row if name not in self._known)
-            self._fail("unknown_field", place, stranger, f"is not one of {', '.join(self._names)}")
+            self._check_strangers(row, place)
         return numbers
+
+    def _check_strangers(self, row: dict[str, Any], place: int) -> None:
+        """Refuse a field that is no feature, unless it is null.
+
+        A column that the model file gained is in requests before a version has learnt it: while
+        it is null, it says nothing that could be lost.
+        """
+        stranger = next((n for n, v in row.items() if v is not None and n not in self._known), None)
+        if stranger is not None:
+            self._fail("unknown_field", place, stranger, f"is not one of {', '.join(self._names)}")
 
     def _fields(self, fields: list[str], place: int) -> list[float]:
         if len(fields) != len(self._from_text):
@@ -157,18 +162,7 @@ def _parse(body: bytes, place: int = 0) -> Any:
 
 def _encoder(feature: Feature, value_of: Callable[[Any], Any]) -> Callable[[Any], float]:
     encode = feature.encoder()
-    bits = _WHOLE_BITS.get(feature.kind)
-    if bits is None:
-        return lambda value: encode(value_of(value))
-    limit = 2 ** (bits - 1)
-
-    def whole(value: Any) -> float:
-        number = value_of(value)
-        if not -limit <= number < limit:
-            raise ValueError(f"is out of the range of {feature.kind}")
-        return encode(number)
-
-    return whole
+    return lambda value: encode(value_of(value))
 
 
 def _text(value: Any) -> str:
@@ -189,12 +183,19 @@ def _number(value: Any) -> float:
     return number
 
 
-def _whole(value: Any) -> int:
-    if type(value) is float and value.is_integer():
-        return int(value)
-    if type(value) is not int:
-        raise ValueError("must be a whole number")
-    return value
+def _whole(kind: str) -> Callable[[Any], int]:
+    limit = 2 ** (_WHOLE_BITS[kind] - 1)
+
+    def read(value: Any) -> int:
+        if type(value) is float and value.is_integer():
+            value = int(value)
+        if type(value) is not int:
+            raise ValueError("must be a whole number")
+        if not -limit <= value < limit:
+            raise ValueError(f"is out of the range of {kind}")
+        return value
+
+    return read
 
 
 def _truth(value: Any) -> bool:
@@ -203,55 +204,48 @@ def _truth(value: Any) -> bool:
     return value
 
 
-def _day(value: Any) -> date:
-    if type(value) is str and _DAY.fullmatch(value):
-        return date.fromisoformat(value)
-    raise ValueError("must be a date like 2026-01-31")
+def _of_text(kind: str, value_of: Callable[[str], Any]) -> Callable[[Any], Any]:
+    """Read text by the rules of an uploaded field, so that what could be trained on is served."""
+    column_type = ColumnType(kind)
+
+    def read(value: Any) -> Any:
+        try:
+            return value_of(clean(_text(value), column_type))
+        except BadValueError as error:
+            raise ValueError(str(error)) from None
+
+    return read
+
+
+_day: Final = _of_text("DATE", date.fromisoformat)
+_time: Final = _of_text("TIMESTAMP", datetime.fromisoformat)
 
 
 def _moment(value: Any) -> datetime:
-    if type(value) is str and _MOMENT.fullmatch(value):
-        return datetime.fromisoformat(value)
-    raise ValueError("must be a time without zone like 2026-01-31 23:59:59")
+    # Requests may name a day alone for its midnight.
+    if type(value) is str and len(value) == len("2026-01-31"):
+        return datetime.combine(_day(value), time())
+    moment: datetime = _time(value)
+    return moment
 
 
-def _number_text(text: str) -> float:
-    # float() takes more than the warehouse does: underscores, padding, infinity.
-    if not _NUMBER.fullmatch(text):
-        raise ValueError("must be a number")
-    return _number(float(text))
-
-
-def _whole_text(text: str) -> int:
-    if not _WHOLE.fullmatch(text):
-        raise ValueError("must be a whole number")
-    return int(text)
-
-
-def _truth_text(text: str) -> bool:
-    truth = _TRUTHS.get(text.lower())
-    if truth is None:
-        raise ValueError("must be true or false")
-    return truth
-
-
-_JSON_VALUES: Final[Mapping[str, Callable[[Any], Any]]] = {
+_FROM_TEXT: Final[Mapping[str, Callable[[Any], Any]]] = {
     "VARCHAR": _text,
-    "SMALLINT": _whole,
-    "INTEGER": _whole,
-    "BIGINT": _whole,
-    "REAL": _number,
-    "FLOAT": _number,
-    "BOOLEAN": _truth,
+    "SMALLINT": _of_text("SMALLINT", int),
+    "INTEGER": _of_text("INTEGER", int),
+    "BIGINT": _of_text("BIGINT", int),
+    "REAL": _of_text("REAL", float),
+    "FLOAT": _of_text("FLOAT", float),
+    "BOOLEAN": _of_text("BOOLEAN", lambda text: text.lower() in _TRUE),
     "DATE": _day,
     "TIMESTAMP": _moment,
 }
-_TEXT_VALUES: Final[Mapping[str, Callable[[Any], Any]]] = {
-    **_JSON_VALUES,
-    "SMALLINT": _whole_text,
-    "INTEGER": _whole_text,
-    "BIGINT": _whole_text,
-    "REAL": _number_text,
-    "FLOAT": _number_text,
-    "BOOLEAN": _truth_text,
+_FROM_JSON: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **_FROM_TEXT,
+    "SMALLINT": _whole("SMALLINT"),
+    "INTEGER": _whole("INTEGER"),
+    "BIGINT": _whole("BIGINT"),
+    "REAL": _number,
+    "FLOAT": _number,
+    "BOOLEAN": _truth,
 }
