@@ -65,8 +65,9 @@ class BuildRun:
             self._finish(status)
 
     def _phases(self, folder: Path) -> str:
-        with self._phase("SUBMITTED"), self._phase("QUEUED"):
-            pass
+        for name in ("SUBMITTED", "QUEUED"):
+            with self._phase(name):
+                pass
         with self._phase("PROVISIONING"):
             role = self.build["serviceRole"]
             session = self._host.assume(role, "codebuild.amazonaws.com")

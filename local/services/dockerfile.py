@@ -152,7 +152,7 @@ def _copy(rest: str, folder: str) -> Copy:
     if len(words) < 2:
         raise DockerfileError("COPY takes sources and a target")
     *sources, target = words
-    is_folder = target.endswith(("/", ".")) or len(sources) > 1
+    is_folder = target in (".", "..") or target.endswith(("/", "/.")) or len(sources) > 1
     return Copy(tuple(sources), _absolute(target, folder), is_folder)
 
 

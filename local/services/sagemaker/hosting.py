@@ -306,11 +306,11 @@ class Hosting(Models):
             self._in_background(start, name)
 
     def _watch(self) -> None:
-        """Let serverless variants rest that nobody uses."""
+        """Look after the servers."""
         while not self._closing.wait(min(1.0, self.rest_seconds / 4)):
             for fleet in list(self._fleets.values()):
                 for server in fleet.servers:
-                    server.rest(self.rest_seconds)
+                    server.tend(self.rest_seconds)
 
     def _announce(self, endpoint: Document) -> None:
         detail = {

@@ -94,8 +94,11 @@ class ModelServer:
                 self._end_process(0.0)
                 self._launch()
 
-    def rest(self, idle_seconds: float) -> None:
-        """End the process of a serverless variant that nobody has used for so long."""
+    def tend(self, idle_seconds: float) -> None:
+        """Notice a dead process; end a serverless variant's that nobody has used for so long."""
+        child = self._child
+        if child is None or not child.running():
+            return  # to ask is to reap
         if self.serverless is None or monotonic() - self.used < idle_seconds:
             return
         with self._lock:

@@ -84,9 +84,7 @@ class Workshop:
         principal = {"Service": f"{service}.amazonaws.com"}
         trust = {
             "Version": "2012-10-17",
-            "Statement": [
-                {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
-            ],
+            "Statement": [{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}],
         }
         made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
         self.grant(name, *(action for grant in grants for action in ROLE_GRANTS[grant]))
@@ -257,7 +255,9 @@ class Workshop:
 
         def ended() -> Any:
             found = self.sagemaker.describe_processing_job(ProcessingJobName=name)
-            return found if found["ProcessingJobStatus"] in ("Completed", "Failed", "Stopped") else 0
+            return (
+                found if found["ProcessingJobStatus"] in ("Completed", "Failed", "Stopped") else 0
+            )
 
         job: dict[str, Any] = until(ended)
         return job
@@ -266,3 +266,8 @@ class Workshop:
 @pytest.fixture(scope="session")
 def workshop(client: Any) -> Workshop:
     return Workshop(client)
+
+
+@pytest.fixture
+def make_workshop() -> type[Workshop]:
+    return Workshop

@@ -49,7 +49,9 @@ def process(arguments: list[str]) -> None:
         fail("cannot process")
     if what == "linger":
         linger()
-    names = [p.relative_to(source).as_posix() for p in sorted(Path(source).rglob("*")) if p.is_file()]
+    names = [
+        p.relative_to(source).as_posix() for p in sorted(Path(source).rglob("*")) if p.is_file()
+    ]
     (Path(target) / "deep").mkdir(parents=True)
     (Path(target) / "deep/names.json").write_text(json.dumps(names))
     who = {name: value for name, value in os.environ.items() if "ARN" in name or "AWS" in name}
