@@ -13,6 +13,12 @@ from scripts.commands.target import PROJECT
 ASSET = PROJECT / ".build" / "lambda"
 CALLS_NO_SERVICE = {"transform_records"}
 ROUNDS = 7
+SETTINGS = (
+    *("ADMIN_SECRET_ARN", "ARTEFACTS_BUCKET", "COPY_ROLE_ARN", "DATABASE", "EXTRACTOR_ROLE_NAME"),
+    *("LAKE_BUCKET", "LEDGER_TABLE", "LOADER_ROLE_NAME", "NAME_PREFIX", "PROJECT_NAME"),
+    *("QUEUE_URL", "REPOSITORY_NAME", "STREAM_NAME", "TOPIC_ARN", "UNLOAD_ROLE_ARN"),
+    *("UPLOADS_TABLE", "WORKGROUP_NAME"),
+)
 
 
 def main() -> None:
@@ -40,6 +46,7 @@ def _python(code: str) -> None:
     # As on Lambda: compiled files are there, the asset comes first, and its settings are set.
     environment = {
         **os.environ,
+        **dict.fromkeys(SETTINGS, "bench"),
         "PYTHONPATH": str(ASSET),
         "AWS_LAMBDA_FUNCTION_NAME": "bench",
         "AWS_DEFAULT_REGION": "us-east-1",
