@@ -205,8 +205,8 @@ def test_a_dockerfile_is_read_as_docker_does() -> None:
     recipe = parse(
         "# syntax=docker/dockerfile:1\n"
         "ARG VERSION=3.11\n"
-        "FROM --platform=linux/amd64 public.ecr.aws/docker/library/python:${VERSION}-slim@sha256:0\n"
-        'ENV A=1 B="two words" \\\n    # a comment between\n    C=$A\n'
+        "FROM --platform=linux/amd64 public.ecr.aws/library/python:${VERSION}-slim@sha256:0\n"
+        'ENV A=1 \\\n    # a comment between\n    B="two words"\nENV C=$A\n'
         "WORKDIR /opt/x\nWORKDIR y\nCOPY one two ./\nCOPY a.txt b.txt\n"
         "RUN python -m pip install --no-cache-dir \\\n  --require-hashes -r b.txt\n"
         'ENTRYPOINT ["python", "-m", "app"]\n',
