@@ -170,3 +170,42 @@ def test_policy_variables_have_values(client: Any, lab: Any) -> None:
         tables.describe_table(TableName="of-variable")
     with pytest.raises(ClientError, match="AccessDenied"):
         tables.describe_table(TableName="of-another")
+
+
+def test_records_are_granted_by_the_streams_arn(client: Any, lab: Any) -> None:
+    kinesis, iam = client("kinesis"), client("iam")
+    kinesis.create_stream(StreamName="granted", ShardCount=1)
+    kinesis.get_waiter("stream_exists").wait(StreamName="granted")
+    iam.create_user(UserName="reader")
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    arn = f"arn:aws:kinesis:us-east-1:{lab.account}:stream/granted"
+    statement = lab.allow("kinesis:GetRecords", "kinesis:GetShardIterator", on=arn)
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    iam.put_user_policy(UserName="reader", PolicyName="p", PolicyDocument=json.dumps(policy))
+    reader = client(
+        "kinesis",
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+    iterator = reader.get_shard_iterator(
+        StreamName="granted", ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
+    )
+    assert reader.get_records(ShardIterator=iterator["ShardIterator"])["Records"] == []
+
+
+def test_a_grant_on_a_resource_of_our_services_counts(client: Any, lab: Any) -> None:
+    client("ecr").create_repository(repositoryName="granted")
+    iam = client("iam")
+    iam.create_user(UserName="puller")
+    key = iam.create_access_key(UserName="puller")["AccessKey"]
+    arn = f"arn:aws:ecr:us-east-1:{lab.account}:repository/granted"
+    policy = {"Version": "2012-10-17", "Statement": [lab.allow("ecr:DescribeImages", on=arn)]}
+    iam.put_user_policy(UserName="puller", PolicyName="p", PolicyDocument=json.dumps(policy))
+    puller = client(
+        "ecr",
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+    assert puller.describe_images(repositoryName="granted")["imageDetails"] == []
+    with pytest.raises(ClientError, match="AccessDenied"):
+        puller.list_images(repositoryName="granted")

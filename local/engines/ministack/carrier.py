@@ -8,7 +8,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from ministack import app
-from ministack.core import concurrency, responses, router
+from ministack.core import concurrency, iam_actions, iam_actions, responses, router
 from ministack.services.cloudformation import provisioners, stacks
 
 from local.engines.ministack.host import MiniStackHost
@@ -72,6 +72,10 @@ class Carrier:
             patterns["target_prefixes"] = [f"{target}."]
         router.SERVICE_PATTERNS[name] = patterns
         app.SERVICE_HANDLERS[name] = self._handler(model)
+        # The service asks IAM itself, on the resources that it knows to be meant.
+        iam_actions.SERVICE_TO_IAM_NAMESPACE.pop(name, None)
+        # MiniStack asks IAM for services it knows, on `*`: the dispatcher does, on the resource.
+        iam_actions.SERVICE_TO_IAM_NAMESPACE.pop(name, None)
 
     def _handler(self, model: str) -> Handler:
         runtime = next((m for m, scope in _SIGNED_AS.items() if scope == model), None)

@@ -1,19 +1,45 @@
-"""Policy variables, which MiniStack compares as they are written."""
+"""What MiniStack's IAM leaves out: policy variables, and the stream behind a shard iterator."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from typing import Any
 
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services import kinesis
 
 # ${key} and ${key, 'default'}; ${*}, ${?} and ${$} stand for the character itself.
 _VARIABLE = re.compile(r"\$\{([A-Za-z0-9:/_-]+|[*?$])(?:\s*,\s*'([^']*)')?\}")
 
 
 def install() -> None:
-    """Put in the values of policy variables before a policy is evaluated."""
+    """Mend what is asked of policies."""
+    _mend_variables()
+    _mend_iterators()
+
+
+def _mend_iterators() -> None:
+    """GetRecords names its stream by the iterator: a grant on the stream's ARN is to count."""
+    theirs = iam_actions.extract_resource_arn
+
+    def extract(service: str, method: str, path: str, headers: Any, body: Any, *more: Any) -> str:
+        found = theirs(service, method, path, headers, body, *more)
+        if service == "kinesis" and found == "*":
+            try:
+                token = json.loads(body or b"{}").get("ShardIterator", "")
+            except ValueError:
+                return str(found)
+            iterator = kinesis._shard_iterators.get(token)
+            return str(iterator["stream_arn"]) if iterator else str(found)
+        return str(found)
+
+    iam_actions.extract_resource_arn = extract
+
+
+def _mend_variables() -> None:
+    """The values of policy variables are put in before a policy is evaluated."""
     theirs = iam_evaluator.evaluate
 
     def evaluate(ctx: Any, policies: Any, *limits: Any) -> Any:
