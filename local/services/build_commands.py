@@ -6,6 +6,7 @@ any other program fails the build and is named, so that no step is passed over i
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ _LAYER_ACTIONS = (
 )
 _SWITCHES = frozenset({"--no-cache", "--pull", "--quiet", "-q", "--push", "--load", "--rm"})
 _WITH_VALUE = frozenset({"--platform", "--provenance", "--progress", "--sbom", "--builder"})
+
+_DOLLAR = "\0"  # one in single quotes, which stays
 
 
 class Shell:
@@ -61,23 +64,33 @@ class Shell:
         for line in joined.splitlines():
             words = self._words(line)
             for part in _split(words, ("&&", ";")):
-                self._pipe(_split(part, ("|",)))
+                # Only now, since the part before may have set what this one says.
+                self._pipe(_split([self._expand(word) for word in part], ("|",)))
 
     def _words(self, line: str) -> list[str]:
-        if "$(" in line or "`" in line:
+        literal = re.sub(r"'[^']*'", lambda found: found[0].replace("$", _DOLLAR), line)
+        if "$(" in literal or "`" in literal:
             raise BuildError("a command in a command, $(…), cannot be followed without a shell")
-        lexer = shlex.shlex(self._expand(line), posix=True, punctuation_chars=";&|")
+        lexer = shlex.shlex(literal, posix=True, punctuation_chars=";&|")
         lexer.whitespace_split = True
+        lexer.commenters = ""
         try:
             return list(lexer)
         except ValueError as error:
             raise BuildError(str(error)) from None
 
-    def _expand(self, line: str) -> str:
-        def value(found: re.Match[str]) -> str:
-            return self._variables.get(found[1] or found[2], "")
+    def _expand(self, word: str) -> str:
+        """Put variables in: `$X`, `${X}`, `${X:-default}`, `${X%%/*}` and its kin."""
 
-        return re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, line)
+        def value(found: re.Match[str]) -> str:
+            name, sign, word = found[1] or found[2], found[3], found[4]
+            text = self._variables.get(name, "")
+            if sign == ":-":
+                return text or word
+            return _trimmed(text, sign, word) if sign else text
+
+        pattern = r"\$(?:(\w+)|\{(\w+)(?:(:-|%%|%|##|#)([^}]*))?\})"
+        return re.sub(pattern, value, word).replace(_DOLLAR, "$")
 
     def _pipe(self, commands: Sequence[list[str]]) -> None:
         if not commands or not commands[0]:
@@ -213,10 +226,21 @@ def _split(words: Sequence[str], signs: Sequence[str]) -> list[list[str]]:
     for word in words:
         if word in signs:
             parts.append([])
-        elif set(word) <= set(";&|"):
+        elif word and set(word) <= set(";&|"):
             if "|" in signs:
                 raise BuildError(f"{word} cannot be followed without a shell")
             parts[-1].append(word)
         else:
             parts[-1].append(word)
     return parts
+
+
+def _trimmed(text: str, sign: str, pattern: str) -> str:
+    """Without the shortest (`%`, `#`) or longest piece at the end or start that matches."""
+    at_end = sign[0] == "%"
+    places = range(len(text) + 1)
+    for place in reversed(places) if at_end == (len(sign) == 1) else places:
+        piece, rest = (text[place:], text[:place]) if at_end else (text[:place], text[place:])
+        if fnmatch.fnmatchcase(piece, pattern):
+            return rest
+    return text

@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import time
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
 
+from local.services.build_commands import Shell
 from local.services.dockerfile import DockerfileError, parse
+from local.services.image_build import BuildError
 
 PACKED = ["SUBMITTED", "QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD", "BUILD"]
 SPEC = {
@@ -20,7 +23,7 @@ SPEC = {
         "pre_build": {
             "commands": [
                 "aws ecr get-login-password | docker login --username AWS --password-stdin "
-                "$REGISTRY"
+                '"${REPOSITORY_URI%%/*}"'
             ]
         },
         "build": {
@@ -219,6 +222,32 @@ def test_a_dockerfile_is_read_as_docker_does() -> None:
     assert (copied.target, copied.is_folder) == ("/opt/x/y", True)  # type: ignore[union-attr]  # it is a Copy
     assert (renamed.target, renamed.is_folder) == ("/opt/x/y/b.txt", False)  # type: ignore[union-attr]  # it is a Copy
     assert installed.path == "/opt/x/y/b.txt"  # type: ignore[union-attr]  # it is Requirements
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("echo $A ${A} ${B:-none}", "a/b/c.tar.gz a/b/c.tar.gz none"),
+        ("echo ${A%%/*} ${A##*/} ${A%.*} ${A#*/}", "a c.tar.gz a/b/c.tar b/c.tar.gz"),
+        ('echo "$A" && echo \\\n second', "a/b/c.tar.gz second"),
+        ("export C=1; echo ${C} '$C'", "1 $C"),
+    ],
+)
+def test_commands_are_read_as_a_shell_does(tmp_path: Path, line: str, said: str) -> None:
+    heard: list[str] = []
+    nothing: Any = None
+    shell = Shell(nothing, nothing, tmp_path, {"A": "a/b/c.tar.gz"}, True, heard.append)
+    shell.run(line)
+    assert " ".join(heard) == said
+
+
+@pytest.mark.parametrize(
+    "line", ["cat x | sh", "echo $(date)", "rm -rf x", "a || b", "docker run x"]
+)
+def test_commands_that_cannot_be_followed(tmp_path: Path, line: str) -> None:
+    nothing: Any = None
+    with pytest.raises(BuildError):
+        Shell(nothing, nothing, tmp_path, {}, True, print).run(line)
 
 
 def test_an_image_without_python_is_refused() -> None:
