@@ -72,8 +72,6 @@ class Carrier:
             patterns["target_prefixes"] = [f"{target}."]
         router.SERVICE_PATTERNS[name] = patterns
         app.SERVICE_HANDLERS[name] = self._handler(model)
-        # The service asks IAM itself, on the resources that it knows to be meant.
-        iam_actions.SERVICE_TO_IAM_NAMESPACE.pop(name, None)
         # MiniStack asks IAM for services it knows, on `*`: the dispatcher does, on the resource.
         iam_actions.SERVICE_TO_IAM_NAMESPACE.pop(name, None)
 
