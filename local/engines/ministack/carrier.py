@@ -8,7 +8,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from ministack import app
-from ministack.core import concurrency, iam_actions, iam_actions, responses, router
+from ministack.core import concurrency, iam_actions, responses, router
 from ministack.services.cloudformation import provisioners, stacks
 
 from local.engines.ministack.host import MiniStackHost
