@@ -180,19 +180,22 @@ def migrate(
     database: str,
     loader_role: str,
     extractor_role: str,
+    version: str = "",
 ) -> list[str]:
     """Apply what is missing; what is there already is left alone.
+
+    `version` names the state of models and SQL that is asked for, if it has a name. A deployment
+    that is rolled back asks for a version that was applied before: the tables then hold what it
+    needs and more, so that nothing is refused and nothing taken away.
 
     `loader_role` and `extractor_role` are names of IAM roles: their database users get what
     loading and extracting take. Returns what was changed, in words. Raises MigrationError before
     anything of a model's table is changed, WarehouseError where a statement fails.
     """
     changes: list[str] = []
-    _apply_migrations(warehouse, changes)
-    existing = _existing_tables(warehouse)
-    # All models are planned before the first is changed.
-    plans = {model.name: plan_table(model, existing.get(model.name)) for model in models}
-    for name, change in plans.items():
+    applied = _apply_migrations(warehouse, changes)
+    mark = f"version {checksum(version)}"
+    for name, change in _plan(warehouse, models, is_known=mark in applied).items():
         if change.statements:
             warehouse.transaction(list(change.statements))
         for statement in change.widenings:
@@ -203,15 +206,30 @@ def migrate(
         ]
     users = {LOADER_ROLE: f"IAMR:{loader_role}", EXTRACTOR_ROLE: f"IAMR:{extractor_role}"}
     _grant(warehouse, users, database, changes)
+    if version and mark not in applied:
+        warehouse.transaction([_record(mark, checksum(version))])
     return changes
 
 
-def _apply_migrations(warehouse: Administration, changes: list[str]) -> None:
+def _plan(
+    warehouse: Administration, models: Iterable[Model], *, is_known: bool
+) -> dict[str, TableChange]:
+    """Plan all models before the first is changed."""
+    existing = _existing_tables(warehouse)
+    try:
+        return {model.name: plan_table(model, existing.get(model.name)) for model in models}
+    except MigrationError:
+        if is_known:
+            return {}
+        raise
+
+
+def _apply_migrations(warehouse: Administration, changes: list[str]) -> set[str]:
+    """Apply the migrations that are missing and return the names of those that were not."""
     warehouse.execute(render("migrate/create_schema"))
     warehouse.execute(render("migrate/create_migrations"))
-    applied = {
-        str(row[0]): str(row[1]) for row in warehouse.query(render("migrate/list_migrations"))
-    }
+    listed = warehouse.query(render("migrate/list_migrations"))
+    applied = {str(name): str(known) for name, known in listed}
     for name, statement in migrations().items():
         known = applied.get(name)
         if known == checksum(statement):
@@ -221,11 +239,14 @@ def _apply_migrations(warehouse: Administration, changes: list[str]) -> None:
                 f"sql/migrations/{name}.sql has changed since it was applied: "
                 "restore it, and write the change as a new migration"
             )
-        record = render(
-            "migrate/record_migration", name=literal(name), checksum=literal(checksum(statement))
-        )
+        record = _record(name, checksum(statement))
         warehouse.transaction([render("migrate/lock_migrations"), statement, record])
         changes.append(f"migration {name}")
+    return set(applied)
+
+
+def _record(name: str, mark: str) -> str:
+    return render("migrate/record_migration", name=literal(name), checksum=literal(mark))
 
 
 def _existing_tables(warehouse: Administration) -> dict[str, dict[str, ColumnType]]:

@@ -69,14 +69,16 @@ class Administration:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer a custom resource, or a direct call with any event that has no `ResponseURL`.
 
+    The resource's property `Version` names the state of models and SQL that is asked for.
     Integrations: Redshift Data API (as the administrator, by the managed secret),
     CloudFormation's answer address. Returns `{"changes": […]}`; deleting the resource changes
     nothing. A direct call raises MigrationError, WarehouseError or ModelFileError.
     """
     if "ResponseURL" not in event:
-        return {"changes": apply(context)}
+        return {"changes": apply(context, "")}
     try:
-        changes = [] if event["RequestType"] == "Delete" else apply(context)
+        version = str(event.get("ResourceProperties", {}).get("Version", ""))
+        changes = [] if event["RequestType"] == "Delete" else apply(context, version)
     except Exception as error:
         # Whatever it is: a resource without an answer would hang the deployment.
         logger.exception("the warehouse could not be migrated")
@@ -86,8 +88,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return {"changes": changes}
 
 
-def apply(context: LambdaContext) -> list[str]:
-    """Migrate, and return what was changed, in words."""
+def apply(context: LambdaContext, version: str) -> list[str]:
+    """Migrate to what the files say, called `version`, and return what was changed, in words."""
     left = context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
     warehouse = Warehouse(
         environment.workgroup_name, environment.database, environment.admin_secret_arn
@@ -98,6 +100,7 @@ def apply(context: LambdaContext) -> list[str]:
         database=environment.database,
         loader_role=environment.loader_role_name,
         extractor_role=environment.extractor_role_name,
+        version=version,
     )
     for change in changes:
         logger.info("changed", extra={"change": change})

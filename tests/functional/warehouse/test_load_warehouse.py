@@ -274,3 +274,34 @@ def test_a_custom_resource_is_answered(
     assert [answer[0] for answer in answers] == ["SUCCESS", "FAILED", "SUCCESS"]
     assert len({answer[1] for answer in answers}) == 1
     assert "MigrationError: model stock_price: column change is FLOAT" in answers[1][-1]["reason"]
+
+
+def test_a_deployment_that_is_rolled_back_finds_what_it_needs(
+    data_api: Any, context: Any, models: Path, lake: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses: list[str] = []
+    module = fresh("lambdas.migrate_warehouse.handler")
+    monkeypatch.setattr(module, "respond", lambda event, status, *_, **__: statuses.append(status))
+
+    def deploy(text: str, version: str) -> str:
+        models.write_text(text)
+        event = {"ResponseURL": "https://x", "RequestType": "Update"}
+        module.handler({**event, "ResourceProperties": {"Version": version}}, context)
+        return statuses[-1]
+
+    wider = STOCK.replace('price = "FLOAT"', 'price = "FLOAT"\nvolume = "BIGINT"')
+    assert deploy(STOCK, "one") == "SUCCESS"
+    assert deploy(wider, "two") == "SUCCESS"
+    assert deploy(STOCK, "three") == "FAILED"
+    assert deploy(STOCK, "one") == "SUCCESS"
+    load = fresh("lambdas.load_warehouse.handler").handler
+    assert load({"Records": [lake.message(lake.put(ROWS))]}, context) == {"batchItemFailures": []}
+    assert deploy(wider, "two") == "SUCCESS"
+    assert count(data_api) == 5
+
+
+def test_an_applied_migration_may_not_change(data_api: Any, migrate: Any) -> None:
+    migrate()
+    data_api.rows("UPDATE tidemill.migrations SET checksum = 'x' WHERE name LIKE '0001%'")
+    with pytest.raises(MigrationError, match=r"0001_create_schema_models\.sql has changed"):
+        migrate()
