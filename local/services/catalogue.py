@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import cast
-
 from local.services.base import Service
+from local.services.codebuild import CodeBuild
+from local.services.ecr import Ecr
+from local.services.firehose import Firehose
+from local.services.redshift_data import RedshiftData
+from local.services.redshift_serverless import RedshiftServerless
+from local.services.sagemaker import SageMaker, SageMakerRuntime
 
-# Imported by name one after the other, so that each loads its libraries once and in this order.
-_PLACES = (
-    ("local.services.redshift_serverless", "RedshiftServerless"),
-    ("local.services.redshift_data", "RedshiftData"),
-    ("local.services.firehose", "Firehose"),
-    ("local.services.ecr", "Ecr"),
-    ("local.services.codebuild", "CodeBuild"),
-    ("local.services.sagemaker", "SageMaker"),
-    ("local.services.sagemaker", "SageMakerRuntime"),
+SERVICES: tuple[type[Service], ...] = (
+    RedshiftServerless,
+    RedshiftData,
+    Ecr,
+    CodeBuild,
+    SageMaker,
+    SageMakerRuntime,
+    Firehose,
 )
-
-
-def _load() -> tuple[type[Service], ...]:
-    found = []
-    for module, name in _PLACES:
-        try:
-            found.append(cast(type[Service], getattr(importlib.import_module(module), name)))
-        except (ModuleNotFoundError, AttributeError):
-            continue
-    return tuple(found)
-
-
-SERVICES: tuple[type[Service], ...] = _load()

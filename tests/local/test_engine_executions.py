@@ -168,3 +168,25 @@ def test_a_callback_without_a_heartbeat_fails(lab: Any, client: Any) -> None:
     )
     failed = lab.ended(lab.run(machine_of(lab, "beats", task, lab.allow("sqs:SendMessage"))))
     assert (failed["status"], failed["error"]) == ("FAILED", "States.HeartbeatTimeout")
+
+
+def test_a_service_of_ours_is_asked_as_the_machines_role(lab: Any) -> None:
+    arguments = {"EndpointConfigName": "none", "EndpointName": "none"}
+    task = lab.task("arn:aws:states:::sagemaker:createEndpoint", arguments)
+    arn = machine_of(lab, "asks-sagemaker", task)
+    refused = lab.ended(lab.run(arn))
+    assert refused["error"] == "SageMaker.AmazonSageMakerException"
+    assert "Error Code: AccessDeniedException" in refused["cause"]
+    lab.grant("asks-sagemaker-role", lab.allow("sagemaker:CreateEndpoint"))
+    failed = lab.ended(lab.run(arn))
+    assert failed["error"] == "SageMaker.AmazonSageMakerException"
+    assert "AccessDenied" not in failed["cause"]
+
+
+def test_an_unknown_member_is_an_error(lab: Any) -> None:
+    task = lab.task("arn:aws:states:::sagemaker:createEndpoint", {"EndpointNme": "typed wrong"})
+    failed = lab.ended(
+        lab.run(machine_of(lab, "misspells", task, lab.allow("sagemaker:CreateEndpoint")))
+    )
+    assert failed["status"] == "FAILED"
+    assert "EndpointNme" in failed["cause"]
