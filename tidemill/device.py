@@ -34,9 +34,7 @@ def check(
                 event_id = None if EVENT_ID in columns else document.pop(EVENT_ID, None)
                 values = row_format.values(_texts(document, columns))
             except BadFieldError as error:
-                checked.bad.append(
-                    BadRow(position, number, error.reason, error.column, shown(line))
-                )
+                checked.bad.append(BadRow(number, error.reason, error.column, shown(line)))
             else:
                 if event_id is not None:
                     events[len(checked.lines)] = str(event_id)

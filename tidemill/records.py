@@ -60,13 +60,13 @@ class Transformer:
         source = envelope_.source
         known = source.model in self._models
         try:
-            checked = self._format(source.model, envelope_.columns).check(rows)
+            checked = self._format(source.model, envelope_.columns).check(rows, envelope_.offset)
         except (KeyError, ValueError):
             # The model's file was changed or taken away while the rows were under way.
             reason = "the model has other columns now" if known else NO_MODEL
             checked = all_bad(rows, reason)
         origin = row_ids.file_origin(source.model, source.bucket, source.key, source.version_id)
-        ids = row_ids.row_ids(origin, [envelope_.offset + offset for offset in checked.offsets])
+        ids = row_ids.row_ids(origin, checked.offsets)
         place = Place(
             source.model if known else rejection.UNKNOWN_MODEL,
             row_ids.source_id(source.bucket, source.key, source.version_id),

@@ -27,8 +27,6 @@ csv.field_size_limit(1 << 24)  # Rows come in records, which have a bound of the
 class BadRow:
     """A row that cannot be loaded: why, and what it was."""
 
-    offset: int
-    """Bytes from the beginning of the record's rows."""
     line: int
     """Physical lines from the beginning of the record's rows, the first is 0."""
     reason: str
@@ -48,7 +46,8 @@ class BadFieldError(Exception):
 
 @dataclass
 class Checked:
-    """The rows of a record: good ones as CSV lines in the model's order, with their offsets."""
+    """The rows of a record: good ones as CSV lines in the model's order, with the bytes at which
+    they begin in their origin."""
 
     lines: list[bytes] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
@@ -69,8 +68,11 @@ class RowFormat:
         places = [list(names).index(column.name) for column in model.columns]
         self._places = None if places == sorted(places) else places
 
-    def check(self, data: bytes) -> Checked:
-        """Check rows of CSV, the last of which ends in a line feed too. Blank lines are nothing."""
+    def check(self, data: bytes, first: int = 0) -> Checked:
+        """Check rows of CSV, the last of which ends in a line feed too. Blank lines are nothing.
+
+        `first` is the byte of their origin at which the data begins.
+        """
         checked = Checked()
         match_run = self._pattern(data).match
         position = 0
@@ -78,11 +80,11 @@ class RowFormat:
             run = match_run(data, position)
             end = run.end() if run else position
             if end > position:
-                self._take(data[position:end], position, checked)
+                self._take(data[position:end], first + position, checked)
             if end < len(data):
                 position = end
                 end = csv_scan.row_end(data, position, len(data) - position, final=True)
-                self._take_apart(data, position, end, checked)
+                self._take_apart(data, position, end, first, checked)
             position = end
         return checked
 
@@ -129,10 +131,10 @@ class RowFormat:
         not_blank = rb"(?!\r?\n)" if len(fields) == 1 else b""
         return re.compile(rb"(?:%b%b\r?+\n)*+" % (not_blank, b",".join(fields)))
 
-    def _take(self, run: bytes, position: int, checked: Checked) -> None:
+    def _take(self, run: bytes, first: int, checked: Checked) -> None:
         """Take a run of good rows, none of which has a line break within."""
         lines = run.splitlines(keepends=True)
-        checked.offsets += accumulate(map(len, lines[:-1]), initial=position)
+        checked.offsets += accumulate(map(len, lines[:-1]), initial=first)
         if b"\r" in run:
             lines = run.replace(b"\r\n", b"\n").splitlines(keepends=True)
         if self._places is not None:
@@ -145,7 +147,9 @@ class RowFormat:
         fields = text[:-1].split(",") if '"' not in text else _fields(text)
         return csv_line([fields[place] for place in self._places])
 
-    def _take_apart(self, data: bytes, position: int, end: int, checked: Checked) -> None:
+    def _take_apart(
+        self, data: bytes, position: int, end: int, first: int, checked: Checked
+    ) -> None:
         row = data[position:end]
         bare = row.removesuffix(b"\n").removesuffix(b"\r")
         if not bare:
@@ -154,9 +158,9 @@ class RowFormat:
             line = csv_line(self.values(_fields(_text(row))))
         except BadFieldError as error:
             number = data.count(b"\n", 0, position)
-            checked.bad.append(BadRow(position, number, error.reason, error.column, shown(bare)))
+            checked.bad.append(BadRow(number, error.reason, error.column, shown(bare)))
         else:
-            checked.offsets.append(position)
+            checked.offsets.append(first + position)
             checked.lines.append(line)
 
 
@@ -168,7 +172,7 @@ def all_bad(data: bytes, reason: str) -> Checked:
         end = csv_scan.row_end(data, position, len(data) - position, final=True)
         bare = data[position:end].rstrip(b"\r\n")
         if bare:
-            checked.bad.append(BadRow(position, line, reason, None, shown(bare)))
+            checked.bad.append(BadRow(line, reason, None, shown(bare)))
         line += data.count(b"\n", position, end)
         position = end
     return checked
