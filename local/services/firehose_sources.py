@@ -23,7 +23,7 @@ class KinesisSource:
         """`path` keeps the checkpoint. `since` is when the delivery stream was made: Firehose
         begins at LATEST, which for a restart before the first checkpoint is that time."""
         self._client = client
-        self._arn = arn
+        self._stream = arn.rpartition("/")[2]
         self._path = path
         self._since = since
         self._delivered: dict[str, str] = {}
@@ -43,7 +43,7 @@ class KinesisSource:
             return
         client = self._client()
         known: set[str] = set()
-        request: dict[str, str] = {"StreamARN": self._arn}
+        request: dict[str, str] = {"StreamName": self._stream}
         while True:
             answer = client.list_shards(**request)
             known |= {shard["ShardId"] for shard in answer["Shards"]}
@@ -55,7 +55,7 @@ class KinesisSource:
         self._listed = time.monotonic()
 
     def _iterator(self, shard: str) -> str:
-        request: dict[str, Any] = {"StreamARN": self._arn, "ShardId": shard}
+        request: dict[str, Any] = {"StreamName": self._stream, "ShardId": shard}
         if shard in self._read:
             request |= {
                 "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",

@@ -81,6 +81,8 @@ class RedshiftData(Service):
         """Starting a statement is asked on the workgroup; the owner's statements by `_owned`."""
         if operation in _OWN:
             return []
+        if operation not in ("ExecuteStatement", "BatchExecuteStatement"):
+            return ["*"]
         try:
             return [self._workgroup(request)["workgroupArn"]]
         except ServiceError:

@@ -172,13 +172,14 @@ def system_view(schema: str | None, name: str) -> str | None:
 
 
 def prepare(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Make what is missing in a new database; views and macros are replaced by this version's."""
+    """Make what is missing in a new database; views are replaced by this version's."""
     database = name.replace("'", "''")
     connection.execute("BEGIN")
     for statement in _TABLES:
         connection.execute(statement)
     for macro in _MACROS:
-        connection.execute(f"CREATE OR REPLACE MACRO {SCHEMA}.{macro}")
+        # Not replaced: a table whose default calls one depends on it.
+        connection.execute(f"CREATE MACRO IF NOT EXISTS {SCHEMA}.{macro}")
     for name, query in _VIEWS.items():
         text = query.replace("{s}", SCHEMA).replace("%DATABASE%", database)
         connection.execute(f"CREATE OR REPLACE VIEW {SCHEMA}.{name} AS {text}")

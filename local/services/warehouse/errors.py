@@ -9,7 +9,8 @@ class WarehouseError(Exception):
     """A statement failed. The text is Redshift's own, after its leading `ERROR: `."""
 
     def __str__(self) -> str:
-        return f"ERROR: {self.args[0]}"
+        text = str(self.args[0])
+        return text if text.startswith("FATAL: ") else f"ERROR: {text}"
 
 
 class ConflictError(WarehouseError):

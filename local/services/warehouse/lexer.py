@@ -13,7 +13,7 @@ Kind = Literal["word", "quoted", "string", "number", "symbol", "end"]
 _TOKEN = re.compile(
     r"""
     (?P<space>\s+|--[^\n]*|/\*.*?\*/)
-  | (?P<string>'(?:[^']|'')*')
+  | (?P<string>'(?:[^'\\]|''|\\.)*')
   | (?P<dollar>\$\$.*?\$\$)
   | (?P<quoted>"(?:[^"]|"")*")
   | (?P<number>\d+(?:\.\d*)?|\.\d+)
@@ -40,7 +40,8 @@ def tokenize(sql: str) -> list[Token]:
     for match in _TOKEN.finditer(sql):
         text, start, end = match.group(), match.start(), match.end()
         if match.lastgroup == "string":
-            tokens.append(Token("string", text[1:-1].replace("''", "'"), start, end))
+            value = text[1:-1].replace("''", "'").replace("\\'", "'").replace("\\\\", "\\")
+            tokens.append(Token("string", value, start, end))
         elif match.lastgroup == "dollar":
             tokens.append(Token("string", text[2:-2], start, end))
         elif match.lastgroup == "quoted":

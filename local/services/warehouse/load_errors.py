@@ -147,7 +147,7 @@ def _bad_value(
     name, kind = list(columns.items())[index]
     value = values[index]
     raw = (copy.delimiter or ",").join("" if v is None else str(v) for v in values)
-    code, message = _explain(value, kind)
+    code, message = _explain("" if value == copy.null_text else value, kind)
     return LoadError(line, code, message, name, kind, value or "", raw)
 
 
