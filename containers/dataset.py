@@ -41,7 +41,7 @@ def read_dataset(folder: Path, model: Model) -> pa.Table:
     # UNLOAD's own files need not end in .parquet, yet a manifest may lie beside them.
     files = [file for file in files if "manifest" not in file.name]
     if not files:
-        raise JobError(f"there is no dataset: {folder} holds no Parquet file")
+        raise JobError(f"there is no dataset: {folder} holds no Parquet file, so there are no rows")
     return pa.concat_tables([_read_file(file, model) for file in files]).combine_chunks()
 
 
