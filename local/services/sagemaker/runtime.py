@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from http.client import HTTPException
 from threading import Event, Thread
 from time import perf_counter
 from typing import cast
@@ -78,7 +79,7 @@ class SageMakerRuntime(Service):
             ) from None
         except TimedOut:
             raise self._model_error(name, server, 0, "", _TIMED_OUT) from None
-        except (StartFailed, OSError) as error:
+        except (StartFailed, OSError, HTTPException) as error:
             raise self._model_error(name, server, 503, str(error)) from None
         ended = perf_counter()
         self._count(name, server, status, ended - called, called - started)

@@ -179,7 +179,7 @@ class ModelServer:
         group = f"/aws/sagemaker/Endpoints/{self._endpoint}"
         stream = f"{self.variant}/i-{uuid4().hex[:17]}"
         self._port = _free_port()
-        self._child = Child(
+        child = Child(
             image.command([*image.entrypoint, "serve"]),
             folder=image.folder,
             environment={
@@ -193,7 +193,8 @@ class ModelServer:
             },
             log=lambda lines: self._host.write_log(group, stream, lines),
         )
-        self._wait_for_ping(self._child)
+        self._wait_for_ping(child)
+        self._child = child  # not before it answers, or an invocation would come too early
         self.used = monotonic()
 
     def _fetch_model(self, client: object, container: Document) -> None:
@@ -222,7 +223,8 @@ class ModelServer:
             finally:
                 connection.close()
             sleep(0.02)
-        self._end_process(1.0)
+        child.terminate(1.0)
+        shutil.rmtree(self._folder, ignore_errors=True)
         raise StartFailed(
             f"The primary container for production variant {self.variant} did not pass the ping "
             "health check. Please check CloudWatch logs for this endpoint."

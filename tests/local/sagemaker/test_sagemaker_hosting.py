@@ -178,7 +178,13 @@ def test_a_dead_process_is_replaced(stage: Stage) -> None:
     first = stage.invoke(name)
     os.kill(first["pid"], signal.SIGKILL)
     assert gone(first["pid"])
-    assert stage.invoke(name)["pid"] != first["pid"]
+    second = stage.invoke(name)
+    assert second["pid"] != first["pid"]
+    with pytest.raises(ClientError) as refused:
+        stage.invoke(name, "die")
+    assert refused.value.response["Error"]["Code"] == "ModelError"
+    assert gone(second["pid"])
+    assert stage.invoke(name)["pid"] != second["pid"]
 
 
 def test_a_serverless_variant_takes_so_many_at_once(stage: Stage) -> None:
