@@ -113,5 +113,5 @@ def _first_lines(region: bytes, most: int) -> bytes:
 def _blank_lines(region: bytes) -> int:
     """How many lines of a region without quotes hold nothing."""
     if b"\n\n" in region or b"\n\r\n" in region or region.startswith((b"\n", b"\r\n")):
-        return sum(line in (b"\n", b"\r\n") for line in region.splitlines(keepends=True))
+        return sum(line in (b"", b"\r") for line in region.split(b"\n")[:-1])
     return 0

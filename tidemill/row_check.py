@@ -170,7 +170,7 @@ def all_bad(data: bytes, reason: str) -> Checked:
     position = line = 0
     while position < len(data):
         end = csv_scan.row_end(data, position, len(data) - position, final=True)
-        bare = data[position:end].rstrip(b"\r\n")
+        bare = data[position:end].removesuffix(b"\n").removesuffix(b"\r")
         if bare:
             checked.bad.append(BadRow(line, reason, None, shown(bare)))
         line += data.count(b"\n", position, end)

@@ -1,5 +1,6 @@
 """Rows sent = rows loaded + rows rejected, for every kind of file that people upload."""
 
+# a table reads best with a case a line
 from __future__ import annotations
 
 import gzip
