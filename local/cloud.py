@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -239,6 +240,10 @@ def main() -> None:
     from local.engines.ministack.server import run
 
     run(arguments.directory, arguments.port, strict=not arguments.open)
+    # All is saved and ended: taking the interpreter apart would cost seconds more.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

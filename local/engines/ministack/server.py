@@ -43,6 +43,12 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
 
+    def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # A client that is idle at the end is no news.
+        if not (told.is_set() and isinstance(context.get("exception"), TimeoutError)):
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(report)
     # asyncio waits half a minute for each idle client to say goodbye in TLS, as few do.
     asyncio.constants.SSL_SHUTDOWN_TIMEOUT = 0.5  # type: ignore[attr-defined]  # it has no stub
     config = Config()
