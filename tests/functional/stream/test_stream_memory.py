@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 # A process of its own, whose boto3 clients are real down to the socket.
 WORKER = r"""
-import io, json, os, resource, sys
+import io, json, os, re, resource, sys
 from botocore.awsrequest import AWSResponse
 from lambdas.adapters.clients import client
 from lambdas.stream_csv import handler
@@ -29,7 +29,7 @@ class Body(io.BytesIO):
 def answer(request, **_):
     body = b"{}"
     if request.method == "GET":
-        first, last = map(int, str(request.headers["Range"]).strip("b'").removeprefix("bytes=").split("-"))
+        first, last = map(int, re.findall("[0-9]+", str(request.headers["Range"])))
         with open(path, "rb") as file:
             file.seek(first)
             body = file.read(last - first + 1)
@@ -75,7 +75,7 @@ def peak(path: Path) -> int:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     *logged, memory = done.stdout.splitlines()
     assert any('"rows_sent"' in line for line in logged)
     return int(memory)
