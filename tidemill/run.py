@@ -229,7 +229,9 @@ class Ending:
             started_at=moment(event["started_at"]),
             model=str(event["input"]["model"]),
             outcome=None if failure else event["outcome"],
-            error="{state}: {error}: {cause}".format(**failure) if failure else "",
+            error=f"{failure['state']}: {failure['error']}: {_said(failure['cause'])}"
+            if failure
+            else "",
             reported=True,
         )
 
@@ -247,3 +249,16 @@ class Ending:
             error=f"the execution ended as {status}" + (f": {said}" if said else ""),
             reported=False,
         )
+
+
+def _said(cause: str) -> str:
+    """Return what a failed job or function said; Step Functions wraps it in all it knows."""
+    try:
+        document = json.loads(cause)
+    except ValueError:
+        return cause
+    if isinstance(document, dict):
+        for key in ("ExitMessage", "FailureReason", "errorMessage"):
+            if document.get(key):
+                return str(document[key])
+    return cause

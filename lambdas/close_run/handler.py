@@ -45,7 +45,8 @@ metrics = Metrics()
 @logger.inject_lambda_context
 @traced
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Close the run of `tidemill.run.Ending`; return its state and whether this call closed it.
+    """Close the run of `tidemill.run.Ending`; return its state, whether this call
+    closed it, and why it failed, for people to read.
 
     Integrations: DynamoDB, SNS; SageMaker where EventBridge calls. Raises RunError for an event
     that tells of no run's end, EndpointBusyError to be called again.
@@ -66,7 +67,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if closed and state is RunState.FAILED:
         tell_of_failure(ending)
     logger.info("run closed", extra={"state": str(state), "by_this_call": closed})
-    return {"model": ending.model, "run_id": ending.run_id, "state": str(state), "closed": closed}
+    return {
+        "model": ending.model,
+        "run_id": ending.run_id,
+        "state": str(state),
+        "closed": closed,
+        "error": error,
+    }
 
 
 def bring_champion_back(model: str, context: LambdaContext) -> None:

@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from ministack.services import stepfunctions
 
 Items = Callable[..., list[dict[str, Any]]]
 NAME = "tidemill-test-stock-price"
@@ -242,7 +243,27 @@ def test_a_failed_unload_tells_the_warehouses_reason(machine: Any) -> None:
     machine.statement_status = ["PICKED", "FAILED"]
     execution = machine.run()
     assert execution["error"] == "Tidemill.ExtractFailed"
-    assert execution["cause"] == "Tidemill.ExtractFailed: UNLOAD ended as FAILED: no"
+    assert execution["cause"] == "Extract: Tidemill.ExtractFailed: UNLOAD ended as FAILED: no"
+
+
+def test_a_failed_jobs_own_words_are_told(machine: Any, ledger_items: Items) -> None:
+    described = {"ProcessingJobStatus": "Failed", "ExitMessage": "stock_price has no rows"}
+
+    def fail() -> None:
+        raise stepfunctions._ExecutionError("States.TaskFailed", json.dumps(described))
+
+    machine.broken["Prepare"] = fail
+    execution = machine.run()
+    assert execution["cause"] == "Prepare: States.TaskFailed: stock_price has no rows"
+    assert ledger_items("RUN#")[0]["error"] == execution["cause"]
+
+
+def test_a_failure_that_cannot_be_closed_is_told_all_the_same(machine: Any) -> None:
+    machine.break_("Train")
+    machine.break_("CloseFailedRun")
+    execution = machine.run()
+    assert execution["error"] == "Tidemill.TrainFailed"
+    assert execution["cause"] == "Train: States.TaskFailed: Train is broken"
 
 
 def test_an_unload_without_end_is_cancelled(machine: Any) -> None:
@@ -377,6 +398,7 @@ def test_close_run_hears_of_an_aborted_execution_and_may_hear_twice(
         "run_id": dead["run_id"],
         "state": state,
         "closed": True,
+        "error": closed["error"],
     }
     assert again == {**closed, "closed": False}
     assert ledger_items("LOCK") == []
