@@ -12,7 +12,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[3]
 NEEDLESS = {
     "transform_records": ("boto3", "botocore", "aws_lambda_powertools", "aws_xray_sdk"),
-    "stream_csv": ("boto3", "botocore", "aws_xray_sdk"),
+    "stream_csv": ("boto3", "aws_xray_sdk"),
 }
 
 
