@@ -24,6 +24,7 @@ from uuid import uuid4
 from local.services.base import Host, ServiceError
 from local.services.firehose_settings import Destination, render_prefix
 from local.services.firehose_transform import Failure, Record, Transformed, Transformer, batches
+from local.services.memory import trim
 
 IDLE_SECONDS = 0.25
 LARGEST_ROUND = 32 << 20
@@ -141,6 +142,8 @@ class Delivery:
         work += [pool.submit(self._transform, part) for part in batches(waiting, limit or size)]
         self._deliver(work, oldest, count, size)
         self._source.commit()
+        del work, waiting
+        trim()
 
     def _is_full(self, size: int, age: float, idle: float) -> bool:
         if size >= min(self._destination.buffer_bytes, LARGEST_ROUND):

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local.services.memory import trim
 from local.services.warehouse import catalogue
 from local.services.warehouse.errors import CancelledError, ConflictError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MEMORY_LIMIT = "1GB"
 THREADS = 2
+IDLE_SECONDS = 10.0
+"""After which an unused database gives its memory back."""
 
 
 class WriteLock:
@@ -54,6 +57,8 @@ class Database:
         self._folder = folder
         self._lock = threading.Lock()
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._users = 0
+        self._idle: threading.Timer | None = None
         self._version = 0
         self._changed: dict[str, int] = {}
 
@@ -72,6 +77,10 @@ class Database:
         with self._lock:
             if self._connection is None:
                 self._connection = self._open()
+            self._users += 1
+            if self._idle is not None:
+                self._idle.cancel()
+                self._idle = None
             connection = self._connection.cursor()
         connection.execute(f"SET search_path = 'public,{catalogue.SCHEMA}'")
         return connection
@@ -100,9 +109,31 @@ class Database:
         catalogue.prepare(connection, self.name)
         return connection
 
+    def release(self, connection: Any) -> None:
+        """Give back a connection; a database that nobody uses for a while is closed."""
+        connection.close()
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._connection is not None:
+                self._idle = threading.Timer(IDLE_SECONDS, self._close_if_idle)
+                self._idle.daemon = True
+                self._idle.start()
+
+    def _close_if_idle(self) -> None:
+        with self._lock:
+            if self._users or self._connection is None:
+                return
+            self._connection.close()
+            self._connection = None
+            self._idle = None
+        trim()
+
     def close(self) -> None:
         """Write the log into the file and let it go."""
         with self._lock:
+            if self._idle is not None:
+                self._idle.cancel()
+                self._idle = None
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None

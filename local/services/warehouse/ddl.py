@@ -171,9 +171,8 @@ def _table_element(cursor: Cursor, create: CreateTable) -> None:
 def _table_constraint(cursor: Cursor) -> None:
     """Keys are informational in Redshift: parsed, and not enforced."""
     foreign = cursor.skip("FOREIGN", "KEY")
-    if not foreign:
-        if not cursor.skip("UNIQUE"):
-            cursor.expect("PRIMARY", "KEY")
+    if not foreign and not cursor.skip("UNIQUE"):
+        cursor.expect("PRIMARY", "KEY")
     _column_list(cursor)
     if foreign:
         cursor.expect("REFERENCES")

@@ -80,7 +80,7 @@ def record(
             ],
         )
     finally:
-        connection.close()
+        session.database.release(connection)
 
 
 def _find(

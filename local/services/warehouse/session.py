@@ -73,7 +73,7 @@ class Session:
     def close(self) -> None:
         """Roll back what is open and let the connection go."""
         self.rollback()
-        self.connection.close()
+        self.database.release(self.connection)
 
     def begin(self) -> None:
         """Open a transaction that lasts over several statements."""
