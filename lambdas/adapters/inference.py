@@ -17,10 +17,7 @@ _CONFIG = Config(
 )
 _make: Callable[..., Any] = boto3.client  # its overloads name every service of AWS
 
-_BUSY = frozenset(
-    {"ThrottlingException", "ServiceUnavailable", "ServiceUnavailableException", "ModelNotReady"}
-    | {"ModelNotReadyException"}
-)
+_BUSY = frozenset({"ThrottlingException", "ServiceUnavailable", "ModelNotReadyException"})
 
 
 class NotInServiceError(Exception):
@@ -65,6 +62,7 @@ def _translate(error: ClientError) -> Exception:
         return NotInServiceError(message)
     if code in _BUSY:
         return BusyError(message)
-    if code == "ModelError" and 400 <= error.response.get("OriginalStatusCode", 500) < 500:
-        return RefusedError(str(error.response.get("OriginalMessage", message)))
+    answer: dict[str, Any] = {**error.response}  # its type knows no member of a single API
+    if code == "ModelError" and 400 <= answer.get("OriginalStatusCode", 500) < 500:
+        return RefusedError(str(answer.get("OriginalMessage", message)))
     return error
