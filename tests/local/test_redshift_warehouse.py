@@ -326,7 +326,7 @@ def test_a_conflict_is_error_1023(admin: Session, open_: Open) -> None:
         rows(session, "SELECT COUNT(*) FROM models.t")
     admin.execute("INSERT INTO models.t (row_id) VALUES ('a')")
     admin.commit()
-    with pytest.raises(ConflictError, match="1023 DETAIL: Serializable isolation violation"):
+    with pytest.raises(ConflictError, match=r"1023 DETAIL: Serializable isolation violation"):
         other.execute("INSERT INTO models.t (row_id) VALUES ('b')")
     other.rollback()
     assert rows(other, "SELECT row_id FROM models.t") == [("a",)]
@@ -346,7 +346,9 @@ def test_many_writers_lose_nothing(admin: Session, open_: Open) -> None:
     def write(number: int) -> None:
         session = open_()
         for step in range(5):
-            session.execute(f"INSERT INTO models.t (row_id) VALUES ('{number}-{step}')")
+            session.execute(
+                "INSERT INTO models.t (row_id) VALUES (:id)", {"id": f"{number}-{step}"}
+            )
         session.close()
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]

@@ -221,7 +221,8 @@ class Privileges:
                 for grantee in rights.grantees:
                     row = [owner, schema, privilege, grantee.kind, grantee.name]
                     self._rows(
-                        "DELETE FROM tidemill_catalogue.defaults WHERE owner = ? AND schema_name = ?"
+                        "DELETE FROM tidemill_catalogue.defaults"
+                        " WHERE owner = ? AND schema_name = ?"
                         " AND privilege = ? AND grantee_kind = ? AND grantee = ?",
                         row,
                     )
@@ -235,7 +236,8 @@ class Privileges:
         if not table.temporary:
             self._rows(
                 "INSERT INTO tidemill_catalogue.grants SELECT 'table', ?, ?, privilege, grantee_kind,"
-                " grantee FROM tidemill_catalogue.defaults WHERE owner = ? AND schema_name IN ('', ?)",
+                " grantee FROM tidemill_catalogue.defaults"
+                " WHERE owner = ? AND schema_name IN ('', ?)",
                 [table.schema, table.name, table.owner, table.schema],
             )
 
@@ -250,7 +252,8 @@ class Privileges:
     def dropped(self, kind: str, schema: str, name: str) -> None:
         """Forget the rights on what is gone."""
         self._rows(
-            "DELETE FROM tidemill_catalogue.grants WHERE kind = ? AND schema_name = ? AND object_name = ?",
+            "DELETE FROM tidemill_catalogue.grants"
+            " WHERE kind = ? AND schema_name = ? AND object_name = ?",
             [kind, schema, name],
         )
 

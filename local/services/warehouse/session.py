@@ -262,7 +262,7 @@ class Session:
                 for i, (_, kind) in enumerate(columns)
             )
             names = ", ".join(f"c{i}" for i in range(len(columns)))
-            cursor = self._duck(f"SELECT {items} FROM ({sql}) AS q({names})")
+            cursor = self._duck(f"SELECT {items} FROM ({sql}) AS q({names})")  # noqa: S608 (made here)
         return Outcome(columns, self._fetch(cursor))
 
     def _fetch(self, cursor: Any) -> list[tuple[Any, ...]]:
