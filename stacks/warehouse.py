@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from aws_cdk import Aws, CfnOutput, CustomResource, Duration, Fn, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_redshiftserverless as redshift
 from constructs import Construct
 
@@ -53,19 +52,19 @@ class WarehouseStack(Stack):
 
         loader = self._load_warehouse()
         migration = self._migrate_warehouse(settings, loader, schema_version)
-        loader.function.add_event_source(
-            event_sources.SqsEventSource(
-                ingestion.load_queue.queue,
-                # Lambda takes more than ten messages only with a window.
-                batch_size=1000 if settings.loader_batching_window_seconds else 10,
-                max_batching_window=Duration.seconds(settings.loader_batching_window_seconds),
-                max_concurrency=2,
-                report_batch_item_failures=True,
-            )
+        queue = ingestion.load_queue.queue
+        queue.grant_consume_messages(loader.role)
+        mapping = loader.function.add_event_source_mapping(
+            "LoadQueue",
+            event_source_arn=queue.queue_arn,
+            # Lambda takes more than ten messages only with a window.
+            batch_size=1000 if settings.loader_batching_window_seconds else 10,
+            max_batching_window=Duration.seconds(settings.loader_batching_window_seconds),
+            max_concurrency=2,
+            report_batch_item_failures=True,
         )
-        loader.function.node.find_child(
-            next(c.node.id for c in loader.function.node.children if "SqsEventSource" in c.node.id)
-        ).node.add_dependency(migration)
+        # Before the first migration there is no table to load.
+        mapping.node.add_dependency(migration)
         CfnOutput(self, "WorkgroupNameOutput", value=self.workgroup_name).override_logical_id(
             "WorkgroupName"
         )
