@@ -77,7 +77,7 @@ LEFT JOIN (
     UNION ALL SELECT schema_name, view_name, comment FROM duckdb_views() WHERE NOT temporary
 ) t ON t.schema_name = c.schema_name AND t.table_name = c.table_name
 WHERE c.database_name = current_database() AND NOT c.internal AND c.schema_name <> '{SCHEMA}'
-"""
+"""  # noqa: S608 (constants)
 
 _RELATIONS = f"""
 SELECT schema_name, table_name, 'TABLE' AS table_type, estimated_size, column_count,
@@ -90,7 +90,7 @@ SELECT schema_name, view_name, 'VIEW', 0, column_count,
     coalesce(json_extract_string(comment, '$.owner'), 'rdsdb'), view_oid, comment
 FROM duckdb_views() WHERE database_name = current_database() AND schema_name <> '{SCHEMA}'
     AND NOT internal
-"""
+"""  # noqa: S608 (constants)
 
 # name as clients write it -> query over the tables above; `columns_` and `relations_` are ours
 _VIEWS = {
