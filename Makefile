@@ -37,7 +37,7 @@ format: setup-dev ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup-dev ## Print the figures of docs/benchmarks.md
+bench: setup-dev $(VENV)/.bench ## Print the figures and ratios of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
 LOCK := $(UV) pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
@@ -46,6 +46,7 @@ lock: $(VENV)/.app ## Lock the requirements anew
 	@$(LOCK) -c requirements/dev.txt requirements/app.in -o requirements/app.txt
 	@$(LOCK) -c requirements/dev.txt requirements/lambda.in -o requirements/lambda.txt
 	@$(LOCK) -c requirements/dev.txt containers/requirements.in -o containers/requirements.txt
+	@$(LOCK) -c requirements/dev.txt requirements/bench.in -o requirements/bench.txt
 
 clean: ## Remove what was built and installed; the state in .tidemill stays
 	@rm -rf $(VENV) node_modules .build cdk.out
@@ -64,6 +65,10 @@ $(VENV)/.app: requirements/app.txt pyproject.toml | $(VENV)/.uv
 
 $(VENV)/.dev: requirements/dev.txt | $(VENV)/.app
 	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt | $(VENV)/.dev
+	@VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r requirements/bench.txt
 	@touch $@
 
 NPM = PATH="$(CURDIR)/$(BIN):$$PATH" $(NODE) "$$(dirname "$$(readlink -f $(NODE))")/../lib/node_modules/npm/bin/npm-cli.js"

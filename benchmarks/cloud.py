@@ -23,7 +23,7 @@ from scripts.demo import MODEL, ROWS, example_features
 from scripts.generate_data import write_stock_price
 
 PUT_UNIT = 25 * 1024
-"""Bytes of a PUT payload unit, by which Kinesis bills: a record costs one for each that it begins."""
+"""Bytes of a PUT payload unit: Kinesis bills one for each that a record begins."""
 CALLS = 200
 
 

@@ -58,6 +58,7 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
         "requirements/app.in",
         "requirements/lambda.in",
         "requirements/dev.in",
+        "requirements/bench.in",
         "containers/requirements.in",
     ],
 )
@@ -73,6 +74,7 @@ def test_no_lock_names_a_registry_host() -> None:
     for lock in [
         "requirements/app.txt",
         "requirements/dev.txt",
+        "requirements/bench.txt",
         "requirements/lambda.txt",
         "containers/requirements.txt",
         "package-lock.json",
