@@ -52,26 +52,33 @@ def _default(option: Any) -> str:
 
 
 def services() -> str:
-    """The table of the services of ours and the operations that each carries out."""
+    """The table of the services of ours: what each carries out and provides."""
     from local.services.catalogue import SERVICES
 
     loader = botocore.loaders.Loader()
     rows = ["| service | operations | CloudFormation types |", "|---|---|---|"]
     for service in SERVICES:
         names = loader.load_service_model(service.model, "service-2")["operations"]
-        carried = [name for name in names if hasattr(service, xform_name(name))]
-        types = sorted(_types(service))
-        rows.append(f"| {service.model} | {', '.join(sorted(carried))} | {', '.join(types)} |")
-    return "\n".join(rows) + "\n"
+        carried = ", ".join(sorted(name for name in names if hasattr(service, xform_name(name))))
+        # The types do not depend on the host, which only an engine could offer.
+        provided = service.resource_types(service.__new__(service))
+        types = ", ".join(sorted(f"`{type_.type_name}`" for type_ in provided))
+        rows.append(f"| {service.model} | {carried} | {types} |")
+    return "\n".join(rows)
 
 
-def _types(service: Any) -> list[str]:
-    return [kind.type_name for kind in service.resource_types(service.__new__(service))]
+def local_cloud() -> str:
+    """The page of the local cloud, with the table of services as the code has it."""
+    page = (DOCS / "local-cloud.md").read_text()
+    head, begin, rest = page.partition("<!-- services: made by `python -m scripts.document` -->\n")
+    _, end, tail = rest.partition("<!-- end of services -->")
+    return f"{head}{begin}\n{services()}\n\n{end}{tail}"
 
 
 def main() -> None:
     """Write the pages."""
     (DOCS / "commands.md").write_text(commands())
+    (DOCS / "local-cloud.md").write_text(local_cloud())
 
 
 if __name__ == "__main__":

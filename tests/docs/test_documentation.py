@@ -21,6 +21,17 @@ def test_the_commands_page_is_what_the_code_makes() -> None:
     assert (PROJECT / "docs" / "commands.md").read_text() == document.commands()
 
 
+def test_the_local_clouds_page_lists_what_the_code_carries() -> None:
+    assert (PROJECT / "docs" / "local-cloud.md").read_text() == document.local_cloud()
+
+
+def test_every_variable_that_the_local_cloud_reads_is_documented() -> None:
+    page = (PROJECT / "docs" / "local-cloud.md").read_text()
+    for file in (PROJECT / "local").rglob("*.py"):
+        for name in re.findall(r"TIDEMILL_[A-Z_]+", file.read_text()):
+            assert f"`{name}`" in page or name == "TIDEMILL_BIND_HOST", f"{name} in {file.name}"
+
+
 def test_the_readme_opens_with_what_it_does_the_two_commands_and_the_picture() -> None:
     head = README.split("## What you will see")[0]
     assert "make demo" in head
