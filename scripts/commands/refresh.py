@@ -34,8 +34,7 @@ def refresh(target: Target, console: Console, model: str) -> dict[str, Any]:
     if described["status"] != "SUCCEEDED":
         cause = described.get("cause") or described.get("error") or "no cause is given"
         raise CommandError(
-            f"the run {described['status'].lower()} in {follower.state or 'its first state'}: "
-            f"{_short(cause)}",
+            f"the run {described['status'].lower().replace('_', ' ')}: {_short(cause)}",
             f"its story: {target.command('logs refresh')}",
         )
     output: dict[str, Any] = json.loads(described["output"])
@@ -67,7 +66,6 @@ class _Follower:
         self._console = console
         self._seen = 0
         self._began: Any = None
-        self.state: str | None = None
         self.durations: dict[str, float] = {}
 
     def look(self) -> None:
@@ -89,7 +87,6 @@ class _Follower:
             if entered not in self.durations:
                 self._console.say(f"  {at:6.1f} s  {entered}")
             self.durations.setdefault(entered, 0.0)
-            self.state = entered
             self._entered_at = at
         elif "stateExitedEventDetails" in event:
             name = event["stateExitedEventDetails"]["name"]
