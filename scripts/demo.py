@@ -74,7 +74,7 @@ class Demo:
             "tidemill up",
             lambda: deploy.up(self.target, self.console, port=None, assume_yes=True),
         )
-        self.stream(data, f"{data.name} ({ROWS:,} rows)")
+        self.stream(data, data.name)
         self.stream(PROJECT / "samples" / f"{MODEL}.csv", f"samples/{MODEL}.csv")
         self.refresh()
         self.predict()
