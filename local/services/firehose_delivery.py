@@ -8,7 +8,6 @@ down. What a crash interrupts is thus delivered again: at least once.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -228,12 +227,14 @@ class Delivery:
                 "errorCode": code,
             }
         )
-        with contextlib.suppress(Exception):  # a log that cannot be written stops no delivery
+        try:
             self.client(self._destination.role, "logs").put_log_events(
                 logGroupName=self._destination.log_group,
                 logStreamName=self._destination.log_stream,
                 logEvents=[{"timestamp": int(self._host.now() * 1000), "message": line}],
             )
+        except Exception as error:  # a log that cannot be written stops no delivery
+            _log.warning("%s: its log was not written: %s", self._name, error)
 
     def _measure(self, oldest: float, count: int, size: int, objects: int) -> None:
         dimensions = {"DeliveryStreamName": self._name}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -191,6 +192,32 @@ def test_records_are_granted_by_the_streams_arn(client: Any, lab: Any) -> None:
         StreamName="granted", ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
     )
     assert reader.get_records(ShardIterator=iterator["ShardIterator"])["Records"] == []
+
+
+def test_a_log_is_granted_by_its_streams_arn(client: Any, lab: Any) -> None:
+    logs, iam = client("logs"), client("iam")
+    for group in ("granted", "other"):
+        logs.create_log_group(logGroupName=group)
+        logs.create_log_stream(logGroupName=group, logStreamName="s")
+    iam.create_user(UserName="writer")
+    key = iam.create_access_key(UserName="writer")["AccessKey"]
+    # As CloudFormation's GetAtt gives the group's ARN.
+    arn = f"arn:aws:logs:us-east-1:{lab.account}:log-group:granted:*"
+    policy = {"Version": "2012-10-17", "Statement": [lab.allow("logs:PutLogEvents", on=arn)]}
+    iam.put_user_policy(UserName="writer", PolicyName="p", PolicyDocument=json.dumps(policy))
+    writer = client(
+        "logs",
+        aws_access_key_id=key["AccessKeyId"],
+        aws_secret_access_key=key["SecretAccessKey"],
+    )
+    event = {"timestamp": int(time.time() * 1000), "message": "told"}
+    writer.put_log_events(logGroupName="granted", logStreamName="s", logEvents=[event])
+    found = logs.get_log_events(logGroupName="granted", logStreamName="s")["events"]
+    assert [event["message"] for event in found] == ["told"]
+    with pytest.raises(ClientError, match="AccessDenied"):
+        writer.put_log_events(logGroupName="other", logStreamName="s", logEvents=[event])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        writer.get_log_events(logGroupName="granted", logStreamName="s")
 
 
 def test_a_grant_on_a_resource_of_our_services_counts(client: Any, lab: Any) -> None:

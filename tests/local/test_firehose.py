@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from local.services.base import Caller, Document, ServiceError
@@ -25,13 +26,23 @@ ROLE = "arn:aws:iam::123456789012:role/delivery"
 
 
 class Lambda:
-    """A function in place of Lambda's API."""
+    """A function in place of Lambda's API, and what is denied to the role that calls it."""
 
     def __init__(self) -> None:
         self.calls: list[Document] = []
         self.answer: Callable[[Document], Any] = keyed
+        self.denied = ""
+
+    def ask(self, operation: str) -> None:
+        """Raise what IAM does where the operation is denied."""
+        if operation == self.denied:
+            message = f"not authorized: {operation}"
+            raise ClientError(
+                {"Error": {"Code": "AccessDeniedException", "Message": message}}, operation
+            )
 
     def invoke(self, **request: Any) -> Document:
+        self.ask("Invoke")
         event = json.loads(request["Payload"])
         self.calls.append(event)
         try:
@@ -66,7 +77,11 @@ class Session:
         self.function = function
 
     def client(self, service: str) -> Any:
-        return self.function if service == "lambda" else boto3.client(service)  # type: ignore[call-overload]  # no literal
+        if service == "lambda":
+            return self.function
+        client = boto3.client(service)  # type: ignore[call-overload]  # no literal
+        client.meta.events.register("before-call", lambda model, **_: self.function.ask(model.name))
+        return client
 
     def environment(self) -> dict[str, str]:
         return {}
@@ -303,6 +318,71 @@ def test_failed_records_go_to_the_error_prefix(
     assert base64.b64decode(error["rawData"]) == b"one\n"
     assert error["lambdaArn"] == "arn:f:$LATEST"
     assert not objects("rows/", 0)
+
+
+LOG = {"Enabled": True, "LogGroupName": "delivery", "LogStreamName": "lake"}
+
+
+def told(wanted: str, seconds: float = 5) -> Document:
+    """The first message of the log that has a text, within a few seconds."""
+    client = boto3.client("logs")
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        events = client.get_log_events(logGroupName="delivery", logStreamName="lake")["events"]
+        for event in events:
+            if wanted in event["message"]:
+                return dict(json.loads(event["message"]))
+        time.sleep(0.05)
+    raise AssertionError(f"{wanted} is not in the log")
+
+
+@pytest.fixture
+def log(aws: None) -> None:
+    client = boto3.client("logs")
+    client.create_log_group(logGroupName="delivery")
+    client.create_log_stream(logGroupName="delivery", logStreamName="lake")
+
+
+@pytest.mark.parametrize("operation", ["ListShards", "GetRecords", "PutObject"])
+def test_rows_wait_for_a_grant_that_was_taken_away(
+    firehose: Firehose, function: Lambda, log: None, operation: str
+) -> None:
+    function.denied = operation
+    create(firehose, CloudWatchLoggingOptions=LOG)
+    put(("a/0", b"one\n"))
+    service = "S3" if operation == "PutObject" else "Kinesis"
+    assert told(operation, 2)["errorCode"] == f"{service}.AccessDeniedException"
+    assert not objects("", 0)
+    function.denied = ""
+    assert lines(objects("rows/")) == [b"one"]
+
+
+def test_rows_are_kept_where_the_function_may_not_be_called(
+    firehose: Firehose, function: Lambda, log: None
+) -> None:
+    function.denied = "Invoke"
+    create(firehose, CloudWatchLoggingOptions=LOG)
+    put(("a/0", b"one\n"))
+    message = told("not authorized", 2)
+    assert message["errorCode"] == "Lambda.InvokeAccessDenied"
+    [content] = objects("errors/processing-failed/").values()
+    error = json.loads(content)
+    assert error["errorCode"] == "Lambda.InvokeAccessDenied"
+    assert base64.b64decode(error["rawData"]) == b"one\n"
+    function.denied = ""
+    put(("a/1", b"two\n"))
+    assert lines(objects("rows/")) == [b"two"]
+
+
+def test_a_log_that_cannot_be_written_stops_no_delivery(
+    firehose: Firehose, function: Lambda, log: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    function.denied = "PutLogEvents"
+    function.answer = lambda event: []
+    create(firehose, CloudWatchLoggingOptions=LOG)
+    put(("a/0", b"one\n"))
+    assert objects("errors/processing-failed/")
+    assert "its log was not written: " in caplog.text
 
 
 def test_dropped_records_leave_nothing(firehose: Firehose, function: Lambda) -> None:

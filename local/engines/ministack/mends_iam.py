@@ -1,4 +1,4 @@
-"""What MiniStack's IAM leaves out: policy variables, and the stream behind a shard iterator."""
+"""What MiniStack's IAM leaves out: policy variables, a shard iterator's stream, streams of logs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def install() -> None:
     """Mend what is asked of policies."""
     _mend_variables()
     _mend_iterators()
+    _mend_logs()
 
 
 def _mend_iterators() -> None:
@@ -36,6 +37,30 @@ def _mend_iterators() -> None:
         return str(found)
 
     iam_actions.extract_resource_arn = extract
+
+
+def _mend_logs() -> None:
+    """Logs are asked for by `log-group:<name>:log-stream:<stream>`, the stream empty where none is.
+
+    Grants are thus written as `log-group:<name>:*`, which does not match the bare group.
+    """
+    theirs = iam_actions.extract_resource_arn
+    context = iam_actions.logs_service_context
+
+    def extract(service: str, method: str, path: str, headers: Any, body: Any, *more: Any) -> str:
+        found = str(theirs(service, method, path, headers, body, *more))
+        if service != "logs" or found == "*":
+            return found
+        asked = json.loads(body)
+        if "logGroupName" not in asked:  # tags, which name the group by its ARN
+            return found
+        return f"{found}:log-stream:{asked.get('logStreamName') or ''}"
+
+    def of_group(action: str, body: Any, resource: str, *more: Any) -> Any:
+        return context(action, body, resource.partition(":log-stream:")[0], *more)
+
+    iam_actions.extract_resource_arn = extract
+    iam_actions.logs_service_context = of_group
 
 
 def _mend_variables() -> None:
