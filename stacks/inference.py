@@ -19,9 +19,14 @@ from stacks.ingestion import IngestionStack
 from stacks.refresh import RefreshStack
 from stacks.settings import Settings
 from tidemill.model import Model
-from tidemill.request_schema import request_schema
+from tidemill.request_schema import MAX_ROWS, request_schema
 
 STAGE = "predict"
+INVALID_REQUEST = {
+    "error": "invalid_request",
+    "message": "the body must be a JSON object of the model's features and no others, each of its "
+    f'column\'s type or null, or {{"rows": [...]}} with 1 to {MAX_ROWS} of such objects',
+}
 
 
 class InferenceStack(Stack):
@@ -133,10 +138,8 @@ class InferenceStack(Stack):
             "BadBody",
             type=apigateway.ResponseType.BAD_REQUEST_BODY,
             status_code="400",
-            templates={
-                "application/json": '{"error": "invalid_request", '
-                '"message": "$util.escapeJavaScript($context.error.validationErrorString)"}'
-            },
+            # No variable: here they are put in unescaped, and what was found wrong has quotes.
+            templates={"application/json": json.dumps(INVALID_REQUEST)},
         )
         acknowledge(
             api,

@@ -18,7 +18,7 @@ from stacks.constructs.alarms import ALARM_PERIOD, add_alarm
 from stacks.constructs.bucket import PrivateBucket
 from stacks.constructs.grants import acknowledge, permit
 from stacks.constructs.image import Image
-from stacks.constructs.job_roles import SAGEMAKER, make_job_role
+from stacks.constructs.job_roles import SAGEMAKER, make_endpoint_role, make_job_role
 from stacks.constructs.run_functions import RunFunctions
 from stacks.constructs.sagemaker_names import sagemaker_arn
 from stacks.constructs.triggers import Triggers
@@ -73,6 +73,12 @@ class RefreshStack(Stack):
         self.job_role = make_job_role(
             self,
             "JobRole",
+            artefacts=self.artefacts,
+            image=self.image,
+        )
+        self.endpoint_role = make_endpoint_role(
+            self,
+            "EndpointRole",
             prefix=settings.prefix,
             artefacts=self.artefacts,
             image=self.image,
@@ -145,6 +151,7 @@ class RefreshStack(Stack):
                     **self.run_functions.arns,
                     "ImageUri": self.image.uri,
                     "JobRoleArn": self.job_role.role_arn,
+                    "EndpointRoleArn": self.endpoint_role.role_arn,
                     "WorkgroupName": self._warehouse.workgroup_name,
                     "Database": DATABASE,
                     "ArtefactsBucket": self.artefacts.bucket.bucket_name,
@@ -180,7 +187,11 @@ class RefreshStack(Stack):
         return machine
 
     def _permit_run(self, role: iam.Role) -> None:
-        self._warehouse.permit_statements(role, "redshift-data:ExecuteStatement")
+        self._warehouse.permit_statements(
+            role,
+            ["redshift-data:ExecuteStatement", "redshift-serverless:GetCredentials"],
+            ["redshift-data:DescribeStatement", "redshift-data:CancelStatement"],
+        )
         permit(role, ["lambda:InvokeFunction"], list(self.run_functions.arns.values()))
         permit(role, ["sns:Publish"], [self._ingestion.topic.topic_arn])
         permit(role, ["kms:Decrypt", "kms:GenerateDataKey"], [self._ingestion.topic_key.key_arn])
@@ -205,7 +216,7 @@ class RefreshStack(Stack):
         permit(
             role,
             ["iam:PassRole"],
-            [self.job_role.role_arn],
+            [self.job_role.role_arn, self.endpoint_role.role_arn],
             conditions={"StringEquals": {"iam:PassedToService": SAGEMAKER}},
         )
         permit(

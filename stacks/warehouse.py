@@ -5,6 +5,8 @@ LoadQueue → load_warehouse → COPY from the lake
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aws_cdk import Aws, CfnOutput, CustomResource, Duration, Fn, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_redshiftserverless as redshift
@@ -70,17 +72,14 @@ class WarehouseStack(Stack):
         )
         CfnOutput(self, "DatabaseOutput", value=DATABASE).override_logical_id("Database")
 
-    def permit_statements(self, role: iam.Role, start: str) -> None:
-        """Let `role` run statements in the warehouse, started by the action `start`, and follow
-        its own."""
-        permit(role, [start, "redshift-serverless:GetCredentials"], [self.workgroup_arn])
+    def permit_statements(
+        self, role: iam.Role, begin: Sequence[str], follow: Sequence[str]
+    ) -> None:
+        """Let `role` begin statements in the warehouse, and follow its own ones."""
+        permit(role, begin, [self.workgroup_arn])
         permit(
             role,
-            [
-                "redshift-data:DescribeStatement",
-                "redshift-data:GetStatementResult",
-                "redshift-data:CancelStatement",
-            ],
+            follow,
             ["*"],
             conditions={
                 "StringEquals": {"redshift-data:statement-owner-iam-userid": "${aws:userid}"}
@@ -162,7 +161,11 @@ class WarehouseStack(Stack):
             [lake.objects(self, "manifests/*")],
             why="A manifest is named after what it lists.",
         )
-        self.permit_statements(loader.role, "redshift-data:BatchExecuteStatement")
+        self.permit_statements(
+            loader.role,
+            ["redshift-data:BatchExecuteStatement", "redshift-serverless:GetCredentials"],
+            ["redshift-data:DescribeStatement"],
+        )
         return loader
 
     def _migrate_warehouse(
@@ -185,19 +188,10 @@ class WarehouseStack(Stack):
                 "EXTRACTOR_ROLE_NAME": self.extractor_role_name,
             },
         )
-        permit(
+        self.permit_statements(
             migrator.role,
             ["redshift-data:ExecuteStatement", "redshift-data:BatchExecuteStatement"],
-            [self.workgroup_arn],
-        )
-        permit(
-            migrator.role,
             ["redshift-data:DescribeStatement", "redshift-data:GetStatementResult"],
-            ["*"],
-            conditions={
-                "StringEquals": {"redshift-data:statement-owner-iam-userid": "${aws:userid}"}
-            },
-            why="A statement has no ARN; the condition admits the caller's own ones only.",
         )
         permit(
             migrator.role,

@@ -16,8 +16,9 @@ from stacks.constructs.grants import acknowledge, permit
 # The least that dynamic partitioning takes.
 BUFFER_MB = 64
 BUFFER_SECONDS = 60
-# A transform answers with at most 6 MB, base64 included, and a row grows by its two ids.
-TRANSFORM_MB = 1
+# The least that Firehose takes: a transform answers with at most 6 MB, base64 included, and a row
+# of a few bytes grows manifold by the 34 of its two ids.
+TRANSFORM_MB = 0.2
 TRANSFORM_SECONDS = 60
 
 

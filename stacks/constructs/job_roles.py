@@ -1,4 +1,4 @@
-"""The role that SageMaker's jobs and endpoints run as."""
+"""The roles that SageMaker works as: one for the jobs, a smaller one for the endpoints."""
 
 from __future__ import annotations
 
@@ -14,18 +14,10 @@ SAGEMAKER = "sagemaker.amazonaws.com"
 
 
 def make_job_role(
-    scope: Construct, name: str, *, prefix: str, artefacts: PrivateBucket, image: Image
+    scope: Construct, name: str, *, artefacts: PrivateBucket, image: Image
 ) -> iam.Role:
-    """Make the role: the artefacts, the image, the jobs' own logs and metrics, nothing else."""
-    stack = Stack.of(scope)
-    role = iam.Role(
-        scope,
-        name,
-        assumed_by=iam.ServicePrincipal(
-            SAGEMAKER, conditions={"StringEquals": {"aws:SourceAccount": stack.account}}
-        ),
-        description="Jobs and endpoints run as this role",
-    )
+    """Make the jobs' role: the artefacts, the image, the jobs' own logs and metrics."""
+    role = _make(scope, name, "Jobs run as this role", image)
     permit(
         role,
         ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
@@ -33,7 +25,50 @@ def make_job_role(
         why="Jobs name what they write.",
     )
     permit(role, ["s3:ListBucket", "s3:GetBucketLocation"], [artefacts.bucket.bucket_arn])
-    groups = ("ProcessingJobs", "TrainingJobs", f"Endpoints/{prefix}-*")
+    _permit_logs(role, "ProcessingJobs", "TrainingJobs")
+    return role
+
+
+def make_endpoint_role(
+    scope: Construct, name: str, *, prefix: str, artefacts: PrivateBucket, image: Image
+) -> iam.Role:
+    """Make the endpoints' role: the trained models, the image, the endpoints' logs and metrics.
+
+    It writes nothing that a run reads, and reads no rows.
+    """
+    role = _make(scope, name, "Endpoints run as this role", image)
+    permit(
+        role,
+        ["s3:GetObject"],
+        [artefacts.objects(scope, "runs/*/model.tar.gz")],
+        why="A trained model is named after its run.",
+    )
+    _permit_logs(role, f"Endpoints/{prefix}-*")
+    return role
+
+
+def _make(scope: Construct, name: str, description: str, image: Image) -> iam.Role:
+    role = iam.Role(
+        scope,
+        name,
+        assumed_by=iam.ServicePrincipal(
+            SAGEMAKER, conditions={"StringEquals": {"aws:SourceAccount": Stack.of(scope).account}}
+        ),
+        description=description,
+    )
+    permit(
+        role,
+        ["cloudwatch:PutMetricData"],
+        ["*"],
+        conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+        why="A metric has no ARN; the condition admits SageMaker's namespaces only.",
+    )
+    image.permit_pull(role)
+    return role
+
+
+def _permit_logs(role: iam.Role, *groups: str) -> None:
+    stack = Stack.of(role)
     permit(
         role,
         [
@@ -49,12 +84,3 @@ def make_job_role(
         ],
         why="SageMaker names the log streams, and an endpoint's log group, itself.",
     )
-    permit(
-        role,
-        ["cloudwatch:PutMetricData"],
-        ["*"],
-        conditions={"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
-        why="A metric has no ARN; the condition admits SageMaker's namespaces only.",
-    )
-    image.permit_pull(role)
-    return role

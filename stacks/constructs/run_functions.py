@@ -16,12 +16,7 @@ from stacks.constructs.function import Function, FunctionDefaults
 from stacks.constructs.grants import permit
 from stacks.constructs.sagemaker_names import sagemaker_arn
 
-WRITE_LEDGER = (
-    "dynamodb:ConditionCheckItem",
-    "dynamodb:GetItem",
-    "dynamodb:PutItem",
-    "dynamodb:UpdateItem",
-)
+WRITE_LEDGER = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
 
 
 class RunFunctions(Construct):
@@ -86,6 +81,7 @@ class RunFunctions(Construct):
         )
         permit(open_run.role, [*WRITE_LEDGER, "dynamodb:DeleteItem"], [self._ledger.table_arn])
         self._permit_run_files(open_run, "s3:PutObject")
+        self._permit_bringing_back(open_run)
         return open_run
 
     def _make_judge_version(self) -> lambda_.Function:
@@ -128,7 +124,11 @@ class RunFunctions(Construct):
             timeout=Duration.minutes(1),
             environment={"LEDGER_TABLE": self._ledger.table_name},
         )
-        permit(promote_version.role, WRITE_LEDGER, [self._ledger.table_arn])
+        permit(
+            promote_version.role,
+            [*WRITE_LEDGER, "dynamodb:ConditionCheckItem"],
+            [self._ledger.table_arn],
+        )
         return promote_version.function
 
     def _make_close_run(self, topic: sns.ITopic, topic_key: kms.IKey) -> lambda_.Function:
@@ -148,19 +148,28 @@ class RunFunctions(Construct):
         permit(close_run.role, [*WRITE_LEDGER, "dynamodb:DeleteItem"], [self._ledger.table_arn])
         permit(close_run.role, ["sns:Publish"], [topic.topic_arn])
         permit(close_run.role, ["kms:Decrypt", "kms:GenerateDataKey"], [topic_key.key_arn])
+        self._permit_bringing_back(close_run)
+        return close_run.function
+
+    def _permit_bringing_back(self, function: Function) -> None:
+        """Let a function bring the champion back behind its endpoint, or leave none."""
         permit(
-            close_run.role,
-            ["sagemaker:DescribeEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:DeleteEndpoint"],
+            function.role,
+            [
+                "sagemaker:CreateEndpoint",
+                "sagemaker:DeleteEndpoint",
+                "sagemaker:DescribeEndpoint",
+                "sagemaker:UpdateEndpoint",
+            ],
             [sagemaker_arn(self._prefix, "endpoint")],
             why="There is one endpoint for each model.",
         )
         permit(
-            close_run.role,
-            ["sagemaker:UpdateEndpoint"],
+            function.role,
+            ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint"],
             [sagemaker_arn(self._prefix, "endpoint-config")],
             why="Endpoint configurations are named after their run.",
         )
-        return close_run.function
 
     def _permit_run_files(self, function: Function, action: str) -> None:
         permit(

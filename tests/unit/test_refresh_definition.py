@@ -18,7 +18,7 @@ STATES: dict[str, dict[str, Any]] = MACHINE["States"]
 TASKS = {name: state for name, state in STATES.items() if state["Type"] == "Task"}
 PLACEHOLDERS = {
     *("OpenRunArn", "JudgeVersionArn", "VerifyReleaseArn", "PromoteVersionArn", "CloseRunArn"),
-    *("ImageUri", "JobRoleArn", "WorkgroupName", "Database", "TopicArn"),
+    *("ImageUri", "JobRoleArn", "EndpointRoleArn", "WorkgroupName", "Database", "TopicArn"),
     *("ProcessingInstanceType", "TrainingInstanceType"),
 }
 INTEGRATIONS = {

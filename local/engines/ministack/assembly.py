@@ -14,7 +14,12 @@ from xml.etree import ElementTree
 from ministack.core import lambda_runtime, responses
 from ministack.services import iam
 
-from local.engines.ministack import mends_iam, mends_lambda, mends_stepfunctions
+from local.engines.ministack import (
+    mends_apigateway,
+    mends_iam,
+    mends_lambda,
+    mends_stepfunctions,
+)
 from local.engines.ministack.carrier import Carrier
 from local.engines.ministack.host import ALL, MiniStackHost, call_as_engine
 from local.engines.ministack.integrations import Integrations
@@ -45,6 +50,7 @@ class Assembly:
         mends_iam.install()
         mends_stepfunctions.install()
         mends_lambda.install()
+        mends_apigateway.install()
         Roles(self.host).install()
         Integrations(self.carrier).install()
         passing_roles(self.host)

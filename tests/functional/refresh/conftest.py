@@ -53,6 +53,7 @@ PLACEHOLDERS = {
     **{name: ARN + function for name, function in FUNCTIONS.items()},
     "ImageUri": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/tidemill@sha256:" + "0" * 64,
     "JobRoleArn": "arn:aws:iam::123456789012:role/jobs",
+    "EndpointRoleArn": "arn:aws:iam::123456789012:role/endpoints",
     "WorkgroupName": "tidemill-test",
     "Database": "tidemill",
     "ProcessingInstanceType": "ml.m5.large",
