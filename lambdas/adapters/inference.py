@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 # At once, unlike elsewhere: no call does without it, and Lambda's start has more CPU than a call.
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.session import get_session
 
 # API Gateway gives up after 29 seconds; two attempts must fit.
 _CONFIG = Config(
     connect_timeout=2, read_timeout=12, retries={"mode": "standard", "total_max_attempts": 2}
 )
-_make: Callable[..., Any] = boto3.client  # its overloads name every service of AWS
 
 _BUSY = frozenset({"ThrottlingException", "ServiceUnavailable", "ModelNotReadyException"})
 
@@ -34,7 +32,7 @@ class RefusedError(Exception):
 
 @cache
 def _runtime() -> Any:
-    return _make("sagemaker-runtime", config=_CONFIG)
+    return get_session().create_client("sagemaker-runtime", config=_CONFIG)
 
 
 def invoke(endpoint: str, body: bytes) -> bytes:
