@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import ssl
@@ -24,10 +25,20 @@ from pathlib import Path
 
 _START_SECONDS = 60
 _STOP_SECONDS = 30
+_PORT_SECONDS = 2.0  # a killed process holds its port until the system has taken it apart
+UNRECOVERED = "unrecovered.json"
 
 
 class CloudError(Exception):
     """The local cloud did not start or stop; the message says why and where its log is."""
+
+
+@dataclass(frozen=True)
+class Unrecovered:
+    """A start after which nobody has looked yet for what was in flight (`local.recovery`)."""
+
+    killed_after: float | None
+    """When the last checkpoint began, if the cloud was killed since; None if it was stopped."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,19 @@ class Cloud:
             names = ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")
             variables |= dict.fromkeys(names, str(self.authority))
         return variables
+
+    @property
+    def unrecovered(self) -> Unrecovered | None:
+        """What the last start found, until `recovered` is called; None if all is driven again."""
+        try:
+            found = json.loads((self.directory / UNRECOVERED).read_text())
+        except FileNotFoundError:
+            return None
+        return Unrecovered(found["killed_after"])
+
+    def recovered(self) -> None:
+        """Note that what was in flight at the last end is driven again."""
+        (self.directory / UNRECOVERED).unlink(missing_ok=True)
 
     def advance(self, seconds: float) -> None:
         """Move the cloud's clock forward; rules and messages that are due then come."""
@@ -169,17 +193,30 @@ def _tail(log: Path) -> str:
 
 
 def _remembered_port(directory: Path) -> int:
-    """The port of the last start if it is free still: URLs in stacks' outputs hold it."""
-    try:
+    """The port of the last start if it is free still: users have noted it."""
+    with contextlib.suppress(OSError, ValueError):
         last = int((directory / "port").read_text())
-    except (OSError, ValueError):
-        last = 0
-    for candidate in (last, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", candidate))
-            return int(probe.getsockname()[1])
+        limit = time.monotonic() + _PORT_SECONDS
+        while time.monotonic() < limit:
+            if _is_free(last):
+                return last
+            time.sleep(0.05)
+    # No outgoing connection takes a port below the range of those, while the cloud is down.
+    for _ in range(100):
+        candidate = random.randint(10_000, 32_000)  # noqa: S311 - a port is no secret
+        if _is_free(candidate):
+            return candidate
     raise CloudError("no port is free")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _is_ours(pid: int, directory: Path) -> bool:

@@ -1,27 +1,28 @@
-"""Drives again what was in flight when the local cloud was killed.
+"""Drives again what was in flight when the local cloud ended.
 
-S3 keeps every acknowledged object, but the notification of one can be lost with the queue it was
-in. So uploads that were not sent to their end, and files of the lake that the load ledger may
-lack, are announced again to the queues that their buckets' notifications name. Both readers are
-idempotent: a second announcement changes nothing. Works on any engine, by boto3 alone.
+S3, the uploads table and the warehouse keep what they acknowledged; queues and the stream are as
+of the last checkpoint. So three things can be lost with a killed process: the notification of an
+upload, the notification of a file of the lake, and records of the stream, of which the uploads
+table then says that they were sent. Uploads that were not sent to their end, those whose rows do
+not add up, and files of the lake that the load ledger lacks are announced again to the queues
+that their buckets' notifications name. Both readers are idempotent: a second announcement changes
+nothing. Works on any engine, by boto3 alone.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote_plus
 
-_FINAL = frozenset({"sent", "refused"})
-
 
 class Clients(Protocol):
     """Makes boto3 clients."""
 
-    def __call__(self, service: str) -> Any:
+    def __call__(self, service: str, /) -> Any:
         """A client for the service."""
         ...
 
@@ -34,6 +35,15 @@ class Recovered:
     lake_files: int
 
 
+@dataclass(frozen=True)
+class Upload:
+    """An upload that the uploads table calls sent."""
+
+    source_id: str
+    model: str
+    rows_sent: int
+
+
 def redrive(
     clients: Clients,
     *,
@@ -41,22 +51,38 @@ def redrive(
     lake_bucket: str,
     uploads_table: str,
     loaded_files: Collection[str] = (),
+    killed_after: float | None = None,
+    rows_loaded: Callable[[Upload], int] | None = None,
 ) -> Recovered:
     """Announce again what may not have been read; `loaded_files` are the loader's, as s3:// URIs.
 
+    Where the cloud was killed, `killed_after` says when its last checkpoint began (seconds since
+    the epoch) and `rows_loaded` how many rows of an upload are in the warehouse: what was called
+    sent after that moment counts as sent only if each of its rows is loaded or rejected.
+
     Raises `ClientError` where a bucket or the table cannot be read.
     """
-    done = {
-        (item["bucket"]["S"], item["key"]["S"], item.get("version_id", {}).get("S", ""))
-        for item in _items(clients("dynamodb"), uploads_table)
-        if item.get("state", {}).get("S") in _FINAL
-    }
+    done: set[tuple[str, str, str]] = set()
+    for item in _items(clients("dynamodb"), uploads_table):
+        state = item.get("state", {}).get("S")
+        final = state == "refused" or (
+            state == "sent"
+            and (
+                killed_after is None
+                or rows_loaded is None
+                or _moment(item) < killed_after
+                or _is_whole(clients("s3"), lake_bucket, _upload(item), rows_loaded)
+            )
+        )
+        if final:
+            version = item.get("version_id", {}).get("S", "")
+            done.add((item["bucket"]["S"], item["key"]["S"], version))
     loaded = frozenset(loaded_files)
     uploads = announce(
         clients,
         input_bucket,
         "stream-input-data/",
-        skip=lambda found: (input_bucket, found["Key"], found.get("VersionId", "")) in done,
+        skip=lambda found: (input_bucket, found["Key"], _version(found)) in done,
     )
     files = announce(
         clients,
@@ -65,6 +91,29 @@ def redrive(
         skip=lambda found: f"s3://{lake_bucket}/{found['Key']}" in loaded,
     )
     return Recovered(uploads, files)
+
+
+def _upload(item: dict[str, Any]) -> Upload:
+    rows = int(item.get("rows_sent", {}).get("N", "0"))
+    return Upload(item["source_id"]["S"], item["model"]["S"], rows)
+
+
+def _moment(item: dict[str, Any]) -> float:
+    """The end of the second that the table notes."""
+    noted = datetime.fromisoformat(item["updated_at"]["S"])
+    return noted.timestamp() + 1
+
+
+def _is_whole(s3: Any, lake: str, upload: Upload, rows_loaded: Callable[[Upload], int]) -> bool:
+    missing = upload.rows_sent - rows_loaded(upload)
+    if missing <= 0:
+        return True
+    prefix = f"rejected/{upload.model}/{upload.source_id}/"
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=lake, Prefix=prefix)
+    keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+    # A rejection's name ends in how many rows it rejects.
+    rejected = sum(int(key.removesuffix(".jsonl").rpartition("-")[2]) for key in keys)
+    return rejected >= missing
 
 
 class Skip(Protocol):
@@ -106,6 +155,11 @@ def _versions(s3: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
         yield from page.get("Versions", [])
 
 
+def _version(found: dict[str, Any]) -> str:
+    version = found.get("VersionId", "")
+    return "" if version == "null" else str(version)
+
+
 def _filter(configuration: dict[str, Any]) -> tuple[str, str]:
     rules = configuration.get("Filter", {}).get("Key", {}).get("FilterRules", [])
     values = {rule["Name"].lower(): rule["Value"] for rule in rules}
@@ -127,8 +181,8 @@ def _event(bucket: str, found: dict[str, Any]) -> dict[str, Any]:
         "sequencer": f"{int(found['LastModified'].timestamp() * 1000):016X}",
     }
     # Objects of a bucket without versioning have the version "null", which events leave out.
-    if found.get("VersionId") not in (None, "null"):
-        described["versionId"] = found["VersionId"]
+    if version := _version(found):
+        described["versionId"] = version
     return {
         "Records": [
             {

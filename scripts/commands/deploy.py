@@ -27,6 +27,8 @@ def up(target: Target, console: Console, *, port: int | None, assume_yes: bool) 
         "deploying",
         ["deploy", "--all", "--require-approval", "never", "--concurrency", "4"],
     )
+    if target.name == LOCAL:
+        _recover(target, console)
     outputs = target.outputs
     console.result(
         {
@@ -75,6 +77,31 @@ def _start(target: Target, console: Console, port: int | None) -> None:
     with console.working("starting the local cloud"):
         started = cloud.start(target.directory, port=port)
     console.say(f"local cloud at {started.endpoint_url}, state in {target.directory}")
+
+
+def _recover(target: Target, console: Console) -> None:
+    """Drive again what was in flight when the local cloud ended, once after each start."""
+    from local import cloud, recovery
+    from scripts.commands.warehouse import Warehouse
+
+    running = cloud.find(target.directory)
+    if running is None or (ended := running.unrecovered) is None:
+        return
+    with console.working("looking for what was in flight"):
+        warehouse = Warehouse(target)
+        files = warehouse.rows("SELECT file FROM tidemill.loaded_files")
+        found = recovery.redrive(
+            target.client,
+            input_bucket=target.outputs["InputBucket"],
+            lake_bucket=target.outputs["LakeBucket"],
+            uploads_table=target.outputs["UploadsTable"],
+            loaded_files=[file for [file] in files],
+            killed_after=ended.killed_after,
+            rows_loaded=lambda upload: warehouse.count(upload.model, upload.source_id),
+        )
+    running.recovered()
+    if found.uploads or found.lake_files:
+        console.say(f"driven again: {found.uploads} uploads, {found.lake_files} files of the lake")
 
 
 def _confirm(target: Target, console: Console, assume_yes: bool) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -121,9 +122,9 @@ def test_a_killed_execution_fails_with_an_event(directory: Path) -> None:
     pattern = {"source": ["aws.states"], "detail": {"status": ["FAILED"]}}
     client("events").put_rule(Name="ends", EventPattern=json.dumps(pattern))
     client("events").put_targets(Rule="ends", Targets=[{"Id": "1", "Arn": queue}])
-    trust = {**allowed, "Principal": {"Service": "states.amazonaws.com"}}
-    trust = {"Statement": [{**trust, "Action": "sts:AssumeRole"}]}
-    trust["Statement"][0].pop("Resource")
+    states_service = {"Service": "states.amazonaws.com"}
+    assume = {"Effect": "Allow", "Principal": states_service, "Action": "sts:AssumeRole"}
+    trust = {"Statement": [assume]}
     role = iam.create_role(RoleName="waits", AssumeRolePolicyDocument=json.dumps(trust))
     wait = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 60, "End": True}}}
     states = client("stepfunctions")
@@ -198,6 +199,41 @@ def test_lost_announcements_are_made_again(directory: Path) -> None:
     described = body["Records"][0]["s3"]["object"]
     assert described["key"] == "stream-input-data/m/one+two.csv"
     assert described["versionId"] == put["stream-input-data/m/one two.csv"]
+
+
+def test_state_follows_the_cloud_to_another_port(directory: Path) -> None:
+    running = local_cloud.start(directory)
+    url = clients(running)("sqs").create_queue(QueueName="waits")["QueueUrl"]
+    clients(running)("sqs").send_message(QueueUrl=url, MessageBody="hello")
+    local_cloud.stop(directory)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int((directory / "port").read_text())))
+        taken.listen()
+        again = local_cloud.start(directory)
+    assert again.endpoint_url != running.endpoint_url
+    sqs = clients(again)("sqs")
+    url = sqs.get_queue_url(QueueName="waits")["QueueUrl"]
+    assert url.startswith(again.endpoint_url)
+    assert sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "hello"
+
+
+def test_a_start_tells_how_the_last_process_ended(directory: Path) -> None:
+    running = local_cloud.start(directory)
+    assert running.unrecovered == local_cloud.Unrecovered(None)
+    running.recovered()
+    assert running.unrecovered is None
+    local_cloud.stop(directory)
+    running = local_cloud.start(directory)
+    assert running.unrecovered == local_cloud.Unrecovered(None)
+    running.checkpoint()
+    before = time.time()
+    kill(running)
+    found = local_cloud.start(directory).unrecovered
+    assert found is not None and found.killed_after is not None
+    assert before - 10 < found.killed_after < before
+    # Nobody recovered: another clean end takes nothing back.
+    local_cloud.stop(directory)
+    assert local_cloud.start(directory).unrecovered == found
 
 
 def test_a_stop_leaves_nothing_but_state(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -12,6 +13,7 @@ from ministack import app
 from ministack.core import persistence, responses
 from ministack.services import dynamodb, kinesis, s3, stepfunctions
 
+from local.cloud import UNRECOVERED
 from local.engines.ministack.journal import Journal
 from local.engines.ministack.settings import Settings
 
@@ -33,6 +35,8 @@ class Persistence:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="tidemill-checkpoints")
         self._active = 0.0
+        self._running = settings.directory / "running.json"
+        self._unrecovered = settings.directory / UNRECOVERED
 
     def install(self) -> None:
         """Restore with events for executions that a kill ended, and journal DynamoDB."""
@@ -55,6 +59,7 @@ class Persistence:
 
     def start(self) -> None:
         """Begin checkpoints, the first at once."""
+        self._note_start()
         announce_interrupted()
         self.checkpoint()
         self._thread.start()
@@ -64,13 +69,23 @@ class Persistence:
         self._over.set()
         self._thread.join(timeout=30)
         self.checkpoint()
+        self._running.unlink(missing_ok=True)
 
     def checkpoint(self) -> None:
         """Save every service's state."""
         with self._lock:
+            began = time.time()
             for name, get_state in app._build_persistence_save_dict().items():
                 self._save(name, get_state)
             self._journal.forget(self._state / "dynamodb.json")
+            _write(self._running, {"checkpoint": began})
+
+    def _note_start(self) -> None:
+        """Say how the last process ended, for whoever drives again what was in flight then."""
+        killed_after = _read(self._running).get("checkpoint")
+        earlier = _read(self._unrecovered).get("killed_after")
+        moments = [moment for moment in (killed_after, earlier) if moment is not None]
+        _write(self._unrecovered, {"killed_after": min(moments, default=None)})
 
     def _save(self, name: str, get_state: Any) -> None:
         for attempt in range(_TRIES):
@@ -108,3 +123,17 @@ def announce_interrupted() -> None:
             execution["announced"] = True
             with responses.request_scope(account, region):
                 stepfunctions._emit_execution_status_event(execution)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(document))
+    partial.replace(path)

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from local.engines.ministack.address import readdress
 from local.engines.ministack.seams import check_version
 from local.engines.ministack.settings import Settings, settle
 
@@ -21,6 +22,7 @@ def run(directory: Path, port: int, *, strict: bool) -> None:
     temporary = directory / "tmp"
     shutil.rmtree(temporary, ignore_errors=True)  # what a killed process left
     settings = settle(directory, port, strict=strict)
+    readdress(settings)
     try:
         asyncio.run(_serve(settings))
     finally:
@@ -44,8 +46,8 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, told.set)
 
     def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # A client that is idle at the end is no news.
-        if not (told.is_set() and isinstance(context.get("exception"), TimeoutError)):
+        # A client that leaves without goodbye is no news: few say it, and the killed cannot.
+        if not isinstance(context.get("exception"), (TimeoutError, ConnectionError)):
             loop.default_exception_handler(context)
 
     loop.set_exception_handler(report)
