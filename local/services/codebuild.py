@@ -11,9 +11,6 @@ from threading import RLock, Thread
 from typing import Any, ClassVar
 from uuid import uuid4
 
-import botocore.loaders
-import botocore.model
-
 from local.services.base import (
     Caller,
     Document,
@@ -26,6 +23,7 @@ from local.services.base import (
 )
 from local.services.build_run import BuildRun
 from local.services.cloudformation import generated_name, members
+from local.services.definitions import service_model
 from local.services.shelf import Shelf
 
 _RUNNING = "IN_PROGRESS"
@@ -303,9 +301,7 @@ class ProjectType:
 
     def __init__(self, service: CodeBuild) -> None:
         self._service = service
-        document = botocore.loaders.Loader().load_service_model("codebuild", "service-2")
-        api = botocore.model.ServiceModel(document, "codebuild")
-        self._shape: Any = api.operation_model("CreateProject").input_shape
+        self._shape: Any = service_model("codebuild").operation_model("CreateProject").input_shape
 
     def create(self, logical_id: str, properties: Document, caller: Caller) -> Resource:
         """Make the project, named by the logical id if it has no name."""

@@ -15,9 +15,6 @@ from collections.abc import Sequence
 from threading import RLock
 from typing import Any
 
-import botocore.loaders
-import botocore.model
-
 from local.services.base import (
     Caller,
     Document,
@@ -28,6 +25,7 @@ from local.services.base import (
     ServiceError,
 )
 from local.services.cloudformation import generated_name, members
+from local.services.definitions import service_model
 from local.services.shelf import Shelf
 
 _TOKEN_SECONDS = 12 * 3600
@@ -318,9 +316,7 @@ class RepositoryType:
 
     def __init__(self, service: Ecr) -> None:
         self._service = service
-        document = botocore.loaders.Loader().load_service_model("ecr", "service-2")
-        api = botocore.model.ServiceModel(document, "ecr")
-        self._shape: Any = api.operation_model("CreateRepository").input_shape
+        self._shape: Any = service_model("ecr").operation_model("CreateRepository").input_shape
 
     def create(self, logical_id: str, properties: Document, caller: Caller) -> Resource:
         """Make the repository, named by the logical id if it has no name."""

@@ -17,16 +17,13 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 from uuid import uuid4
 
-import botocore.loaders
-import botocore.model
 from botocore import xform_name
 
 from local.services.base import Caller, Document, Service, ServiceError
+from local.services.definitions import service_model
 
 Headers = dict[str, str]
 Response = tuple[int, Headers, bytes]
-
-_loader = botocore.loaders.Loader()
 
 
 class Dispatcher:
@@ -34,8 +31,7 @@ class Dispatcher:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        document = _loader.load_service_model(service.model, "service-2")
-        self.model = botocore.model.ServiceModel(document, service.model)
+        self.model = service_model(service.model)
         self._routes = [
             (_route(operation.http["requestUri"]), operation.http["method"], name)
             for name in self.model.operation_names

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -254,8 +256,24 @@ def test_what_a_transaction_did_is_undone_by_an_error(admin: Session) -> None:
     admin.rollback()
     assert rows(admin, "SELECT COUNT(*) FROM models.t") == [(0,)]
     assert rows(admin, "SELECT role_name FROM svv_roles") == []
-    with pytest.raises(WarehouseError, match='relation "models.other" does not exist'):
+    with pytest.raises(WarehouseError, match=r'relation "models\.other" does not exist'):
         admin.execute("SELECT * FROM models.other")
+
+
+def test_a_process_may_end_while_a_database_is_put_to_rest(tmp_path: Path) -> None:
+    code = """
+import pathlib, sys, time
+from local.services.warehouse import database
+database.IDLE_SECONDS = 0.05
+made = database.Database(pathlib.Path(sys.argv[1]), "tidemill")
+connection = made.connect()
+connection.execute("CREATE TABLE main.t AS SELECT range AS a, random() AS b FROM range(3000000)")
+made.release(connection)
+time.sleep(0.06)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_committed_rows_survive_a_lost_process(database: Database, admin: Session) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import json
 import threading
 import time
@@ -11,14 +12,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
 from ministack.core import iam_evaluator, responses
 from ministack.services import iam, sts
 
 from local.engines.ministack.settings import ACCOUNT, REGION, Settings
 from local.services.base import Caller, ServiceError
+from local.services.definitions import LOADER
 
 _SESSION_SECONDS = 12 * 3600
+_making = threading.Lock()
+"""Making clients is not thread-safe in boto3."""
+
+
+@functools.cache
+def _boto3() -> boto3.Session:
+    """One session makes the clients of all, each with its own credentials: a session is big."""
+    core = botocore.session.Session()
+    core.register_component("data_loader", LOADER)
+    return boto3.Session(botocore_session=core)
 
 
 @dataclass
@@ -33,7 +46,6 @@ class Session:
 
     def __post_init__(self) -> None:
         self._clients: dict[str, Any] = {}
-        self._lock = threading.Lock()
 
     @property
     def caller(self) -> Caller:
@@ -42,18 +54,15 @@ class Session:
 
     def client(self, service: str) -> Any:
         """A boto3 client (cached) that signs as the session and calls this local cloud."""
-        with self._lock:
+        with _making:
             if service not in self._clients:
-                # Making clients is not thread-safe in boto3: hence inside the lock.
-                session = boto3.Session(
+                certificates = self.settings.certificates
+                self._clients[service] = _boto3().client(  # type: ignore[call-overload]  # the name is no literal
+                    service,
                     aws_access_key_id=self.access_key,
                     aws_secret_access_key=self.secret_key,
                     aws_session_token=self.token,
                     region_name=REGION,
-                )
-                certificates = self.settings.certificates
-                self._clients[service] = session.client(  # type: ignore[call-overload]  # the name is no literal
-                    service,
                     endpoint_url=self.settings.endpoint_url,
                     verify=str(certificates.authority) if certificates else None,
                     config=Config(

@@ -6,6 +6,7 @@ client was told is done is still there after the process was killed.
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import threading
 from pathlib import Path
@@ -77,6 +78,9 @@ class Database:
         with self._lock:
             if self._connection is None:
                 self._connection = self._open()
+                # A thread that comes back from DuckDB into an interpreter that is gone aborts
+                # the process: none may be closing the database then.
+                atexit.register(self.close)
             self._users += 1
             if self._idle is not None:
                 self._idle.cancel()
@@ -126,6 +130,7 @@ class Database:
             self._connection.close()
             self._connection = None
             self._idle = None
+            atexit.unregister(self.close)
         trim()
 
     def close(self) -> None:
@@ -137,6 +142,7 @@ class Database:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+                atexit.unregister(self.close)
         shutil.rmtree(self.scratch, ignore_errors=True)
 
     def remove(self) -> None:

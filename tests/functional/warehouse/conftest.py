@@ -140,13 +140,15 @@ def s3(environment: None) -> Iterator[Any]:
 
 
 @pytest.fixture
-def data_api(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataApi:
-    api = DataApi(Database(tmp_path, "tidemill"), s3)
+def data_api(s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DataApi]:
+    database = Database(tmp_path, "tidemill")
+    api = DataApi(database, s3)
     kept = {"redshift-data": api, "s3": s3}
     monkeypatch.setattr("lambdas.adapters.warehouse.client", kept.__getitem__)
     monkeypatch.setattr("lambdas.adapters.manifests.client", kept.__getitem__)
     clients.client.cache_clear()
-    return api
+    yield api
+    database.close()
 
 
 class Context(SimpleNamespace):
