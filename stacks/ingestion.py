@@ -24,7 +24,7 @@ from stacks.constructs.alarms import ALARM_PERIOD, add_alarm
 from stacks.constructs.bucket import PrivateBucket
 from stacks.constructs.delivery import Delivery
 from stacks.constructs.function import Function, FunctionDefaults
-from stacks.constructs.grants import acknowledge, permit
+from stacks.constructs.grants import acknowledge, flatten, permit
 from stacks.constructs.queue import WorkQueue
 from stacks.settings import Settings
 
@@ -121,6 +121,11 @@ class IngestionStack(Stack):
                 conditions={"StringEquals": {"aws:SourceAccount": self.account}},
             )
         )
+        for wildcard, reason in {
+            "Action::kms:*": "A key that its account could not administer would be lost.",
+            "Resource::*": "In a key's own policy this is the key alone.",
+        }.items():
+            acknowledge(key, f"AwsSolutions-IAM5[{wildcard}]", reason)
         return key
 
     def _topic(self, settings: Settings) -> sns.Topic:
@@ -145,6 +150,11 @@ class IngestionStack(Stack):
                 resources=[self.access_logs.arn_for_objects("*")],
                 conditions={"StringEquals": {"aws:SourceAccount": self.account}},
             )
+        )
+        acknowledge(
+            self.access_logs,
+            f"AwsSolutions-IAM5[Resource::{flatten(self.resolve(self.access_logs.bucket_arn))}/*]",
+            "S3 names the logs that it delivers.",
         )
 
     def _stream(self, settings: Settings, removal: RemovalPolicy) -> kinesis.Stream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,16 +72,38 @@ def run_app(
     )
 
 
+# The settings that differ most from the defaults; a second synth is too slow for every run.
+PROD = {"stage": "prod", "api_auth": "key", "alarm_email": "owner@example.com"}
+VARIANTS = [
+    pytest.param({}, id="defaults"),
+    pytest.param(PROD, id="prod", marks=pytest.mark.slow),
+]
+# Takes the network away from a process.
+ISOLATION = ("unshare", "--map-root-user", "--net")
+
+
+@functools.cache
+def can_isolate() -> bool:
+    """Whether this machine lets anybody take the network away."""
+    if not shutil.which(ISOLATION[0]):
+        return False
+    tried = subprocess.run([*ISOLATION, "true"], capture_output=True, check=False)
+    return tried.returncode == 0
+
+
 @pytest.fixture(scope="session")
 def synth(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Assembly]:
-    """Synthesizes the app with the settings given, once for each."""
+    """Synthesizes the app with the settings given, once for each, without a network."""
+    made: dict[str, Assembly] = {}
 
-    @functools.cache
     def make(**context: str) -> Assembly:
-        folder = tmp_path_factory.mktemp("cdk.out")
-        done = run_app(folder, **context)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return Assembly(folder)
+        key = json.dumps(context, sort_keys=True)
+        if key not in made:
+            folder = tmp_path_factory.mktemp("cdk.out")
+            done = run_app(folder, wrapper=ISOLATION if can_isolate() else (), **context)
+            assert done.returncode == 0, done.stdout + done.stderr
+            made[key] = Assembly(folder)
+        return made[key]
 
     return make
 

@@ -160,7 +160,7 @@ def listed(value: Any) -> list[Any]:
 
 def granted(assembly: Assembly) -> dict[str, list[dict[str, Any]]]:
     """The statements of each role's policies, by the role's logical id without its hash."""
-    found = defaultdict(list)
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for policy in assembly.all("AWS::IAM::Policy").values():
         properties = policy["Properties"]
         for role in properties["Roles"]:
@@ -236,8 +236,9 @@ def test_endpoints_read_trained_models_only(assembly: Assembly) -> None:
 def calls(path: Path) -> Iterator[str]:
     """The actions of the boto3 calls in a file: operations of the services that it names."""
     tree = ast.parse(path.read_text())
-    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    services = words & set(boto3.session.Session().get_available_services())
+    words = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    known = boto3.session.Session().get_available_services()
+    services = {word for word in words if isinstance(word, str) and word in known}
     operations = {
         xform_name(operation): f"{PREFIXES.get(service, service)}:{operation}"
         for service in services

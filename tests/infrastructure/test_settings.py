@@ -56,6 +56,7 @@ def test_an_unknown_setting_is_refused_with_the_known_ones() -> None:
         load_settings({"tidemill:stagee": "prod"})
 
 
+@pytest.mark.slow
 def test_a_wrong_setting_ends_the_app_without_a_traceback(tmp_path: Path) -> None:
     done = run_app(tmp_path, stage="Prod")
     assert done.returncode == 1

@@ -12,7 +12,7 @@ import pytest
 from tidemill.model import load_models
 from tidemill.request_schema import request_schema
 
-from .conftest import ROOT, Assembly
+from .conftest import PROD, ROOT, VARIANTS, Assembly
 
 OUTPUTS = {
     "ingestion": {
@@ -138,10 +138,9 @@ def test_each_function_has_its_own_role_log_and_code(assembly: Assembly) -> None
     assert len(roles) == len(groups) == len(functions)
 
 
-def test_every_log_group_forgets(synth: Callable[..., Assembly]) -> None:
-    groups = synth(stage="prod", api_auth="key", alarm_email="owner@example.com").all(
-        "AWS::Logs::LogGroup"
-    )
+@pytest.mark.parametrize("settings", VARIANTS)
+def test_every_log_group_forgets(synth: Callable[..., Assembly], settings: dict[str, str]) -> None:
+    groups = synth(**settings).all("AWS::Logs::LogGroup")
     assert groups
     for group in groups.values():
         assert group["Properties"]["RetentionInDays"] == 30
@@ -216,12 +215,14 @@ def test_runs_that_end_badly_are_closed(assembly: Assembly) -> None:
     assert pattern["source"] == ["aws.states"]
 
 
-@pytest.mark.parametrize(("auth", "authorization"), [("iam", "AWS_IAM"), ("key", "NONE")])
+@pytest.mark.parametrize(
+    ("auth", "authorization"),
+    [("iam", "AWS_IAM"), pytest.param("key", "NONE", marks=pytest.mark.slow)],
+)
 def test_predictions_are_authorized_validated_and_throttled(
     synth: Callable[..., Assembly], auth: str, authorization: str
 ) -> None:
-    variant = {"stage": "prod", "api_auth": "key", "alarm_email": "owner@example.com"}
-    assembly = synth(**variant) if auth == "key" else synth()
+    assembly = synth(**PROD) if auth == "key" else synth()
     for method in assembly.all("AWS::ApiGateway::Method").values():
         properties = method["Properties"]
         assert properties["AuthorizationType"] == authorization
@@ -238,10 +239,9 @@ def test_predictions_are_authorized_validated_and_throttled(
     assert ("ApiKeyId" in outputs(assembly.templates["inference"])) == (auth == "key")
 
 
-@pytest.mark.parametrize("stage", ["dev", "prod"])
+@pytest.mark.parametrize("stage", ["dev", pytest.param("prod", marks=pytest.mark.slow)])
 def test_production_keeps_its_data(synth: Callable[..., Assembly], stage: str) -> None:
-    variant = {"stage": "prod", "api_auth": "key", "alarm_email": "owner@example.com"}
-    assembly = synth(**variant) if stage == "prod" else synth()
+    assembly = synth(**PROD) if stage == "prod" else synth()
     for kind in (
         "AWS::S3::Bucket",
         "AWS::DynamoDB::Table",
