@@ -18,7 +18,7 @@ from local.engines.ministack import (
     mends_apigateway,
     mends_iam,
     mends_lambda,
-    mends_s3,
+    mends_memory,
     mends_stepfunctions,
 )
 from local.engines.ministack.carrier import Carrier
@@ -51,7 +51,7 @@ class Assembly:
         mends_iam.install()
         mends_stepfunctions.install()
         mends_lambda.install()
-        mends_s3.install()
+        mends_memory.install()
         mends_apigateway.install()
         Roles(self.host).install()
         Integrations(self.carrier).install()
