@@ -19,6 +19,7 @@ from local.engines.ministack import (
     mends_iam,
     mends_lambda,
     mends_memory,
+    mends_s3,
     mends_stepfunctions,
 )
 from local.engines.ministack.carrier import Carrier
@@ -52,6 +53,7 @@ class Assembly:
         mends_stepfunctions.install()
         mends_lambda.install()
         mends_memory.install()
+        mends_s3.install()
         mends_apigateway.install()
         Roles(self.host).install()
         Integrations(self.carrier).install()

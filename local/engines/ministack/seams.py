@@ -42,6 +42,7 @@ SIGNATURES = {
     "ministack.services.lambda_svc:_iter_all_esms": "",
     "ministack.services.lambda_svc:_poll_loop": "",
     "ministack.services.s3:_deliver_event_to_lambda": "arn event_payload bucket_region",
+    "ministack.services.s3:_get_object": "bucket_name key headers query_params",
     "ministack.services.s3:_persist_object": "bucket key obj",
     "ministack.services.stepfunctions:_call_lambda": "func_ref event",
     "ministack.services.stepfunctions:_execute_task": "state_def raw_input execution ctx",
