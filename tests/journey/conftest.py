@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,8 @@ metric = "rmse"
 threshold = 90.0
 margin = 0.05
 """
+HOPELESS = "hopeless"
+"""A model whose gate nothing passes: stock_price with a threshold that no noise allows."""
 DIABETES_FEATURES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
 
 
@@ -76,6 +79,11 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
         shutil.copy(file, models)
     columns = "\n".join(f'{name} = "FLOAT"' for name in DIABETES_FEATURES)
     (models / "diabetes.toml").write_text(DIABETES.format(columns=columns))
+    hopeless, changed = re.subn(
+        r"(?m)^threshold = .*$", "threshold = 0.001", (models / "stock_price.toml").read_text()
+    )
+    assert changed
+    (models / f"{HOPELESS}.toml").write_text(hopeless)
     made = Journey(tmp_path_factory.mktemp("state"), models)
     made.json("up", timeout=600)
     try:
