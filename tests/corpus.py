@@ -1,4 +1,4 @@
-"""Every kind of bad CSV that people upload for `models/stock_price.toml`, and what becomes of it."""
+"""Every kind of bad CSV that people upload for the model stock_price, and what becomes of it."""
 
 from __future__ import annotations
 

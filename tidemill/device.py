@@ -2,6 +2,8 @@
 
 A JSON line is an object with every column of the model; `null` and an empty text are NULL. A
 producer that may send the same event twice adds its own `event_id`, which makes the row's id.
+Of one record the first `csv_scan.MAX_LINES` lines are taken and the rest are rejected: what
+Firehose takes back of a record has a bound.
 """
 
 from __future__ import annotations
@@ -10,9 +12,11 @@ import json
 from collections.abc import Sequence
 from typing import Any, Never
 
-from tidemill.row_check import BadFieldError, BadRow, Checked, RowFormat, csv_line, shown
+from tidemill import csv_scan
+from tidemill.row_check import BadFieldError, BadRow, Checked, RowFormat, all_bad, csv_line, shown
 
 EVENT_ID = "event_id"
+TOO_MANY = f"a record may hold {csv_scan.MAX_LINES} lines: send the rest in other records"
 
 
 def check(
@@ -22,8 +26,30 @@ def check(
 
     Returns the rows, and of those good rows (by index) that name their event its id.
     """
-    if not data.lstrip().startswith(b"{"):
-        return row_format.check(data), {}
+    is_json = data.lstrip().startswith(b"{")
+    end = _end_of_lines(data) if is_json else _end_of_rows(data)
+    if is_json:
+        checked, events = _check_json(data[:end], row_format, columns)
+    else:
+        checked, events = row_format.check(data[:end]), {}
+    if end < len(data):
+        checked.bad += all_bad(data[end:], TOO_MANY, data.count(b"\n", 0, end)).bad
+    return checked, events
+
+
+def _end_of_rows(data: bytes) -> int:
+    return next(csv_scan.pieces(data, 0, len(data), final=True)).end
+
+
+def _end_of_lines(data: bytes) -> int:
+    if data.count(b"\n") <= csv_scan.MAX_LINES:
+        return len(data)
+    return len(data) - len(data.split(b"\n", csv_scan.MAX_LINES)[-1])
+
+
+def _check_json(
+    data: bytes, row_format: RowFormat, columns: Sequence[str]
+) -> tuple[Checked, dict[int, str]]:
     checked = Checked()
     events: dict[int, str] = {}
     position = 0

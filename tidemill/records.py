@@ -86,7 +86,7 @@ class Transformer:
             columns = tuple(column.name for column in self._models[name].columns)
             checked, events = device.check(rows, self._format(name, columns), columns)
         origin = row_ids.device_origin(name, record.stream, record.shard, record.sequence)
-        ids = list(row_ids.row_ids(origin, checked.offsets))
+        ids = row_ids.row_ids(origin, checked.offsets)
         for index, event_id in events.items():
             ids[index] = row_ids.event_row_id(name, event_id)
         place = Place(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -50,7 +51,7 @@ class Checked:
     they begin in their origin."""
 
     lines: list[bytes] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
+    offsets: array[int] = field(default_factory=lambda: array("Q"))
     bad: list[BadRow] = field(default_factory=list)
 
 
@@ -101,14 +102,15 @@ class RowFormat:
         return cleaned if self._places is None else [cleaned[place] for place in self._places]
 
     def _pattern(self, data: bytes) -> re.Pattern[bytes]:
-        quoted = b'"' in data
+        """Return the fastest pattern that knows what there is in the data."""
+        plain = b'"' not in data and b"\r" not in data
         if data.isascii():
-            return self._quoted if quoted else self._plain
+            return self._plain if plain else self._quoted
         try:
             data.decode()
         except UnicodeDecodeError:
             return self._ascii_only
-        return self._quoted if quoted else self._plain
+        return self._plain if plain else self._quoted
 
     @cached_property
     def _plain(self) -> re.Pattern[bytes]:
@@ -129,12 +131,13 @@ class RowFormat:
         ]
         # With one column an empty field is a blank line, and that is no row.
         not_blank = rb"(?!\r?\n)" if len(fields) == 1 else b""
-        return re.compile(rb"(?:%b%b\r?+\n)*+" % (not_blank, b",".join(fields)))
+        end = rb"\r?+\n" if quoted else rb"\n"
+        return re.compile(rb"(?:%b%b%b)*+" % (not_blank, b",".join(fields), end))
 
     def _take(self, run: bytes, first: int, checked: Checked) -> None:
         """Take a run of good rows, none of which has a line break within."""
         lines = run.splitlines(keepends=True)
-        checked.offsets += accumulate(map(len, lines[:-1]), initial=first)
+        checked.offsets.extend(accumulate(map(len, lines[:-1]), initial=first))
         if b"\r" in run:
             lines = run.replace(b"\r\n", b"\n").splitlines(keepends=True)
         if self._places is not None:
@@ -164,10 +167,10 @@ class RowFormat:
             checked.lines.append(line)
 
 
-def all_bad(data: bytes, reason: str) -> Checked:
-    """Return the rows of a record, every one of them bad for the same reason."""
+def all_bad(data: bytes, reason: str, line: int = 0) -> Checked:
+    """Return the rows of a record, or of its rest from a line on, all bad for the same reason."""
     checked = Checked()
-    position = line = 0
+    position = 0
     while position < len(data):
         end = csv_scan.row_end(data, position, len(data) - position, final=True)
         bare = data[position:end].removesuffix(b"\n").removesuffix(b"\r")

@@ -9,17 +9,21 @@ own event id. Parts are hashed with their lengths, so that no two lists of parts
 from __future__ import annotations
 
 import struct
-from base64 import urlsafe_b64encode
+import sys
+from array import array
+from binascii import b2a_base64
 from collections.abc import Sequence
 from hashlib import blake2b
 
 ID_BYTES = 12
 ID_CHARACTERS = 16
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
 
 def source_id(bucket: str, key: str, version_id: str) -> str:
     """Return the id of one version of an uploaded object."""
-    return urlsafe_b64encode(_digest("source", bucket, key, version_id)).decode("ascii")
+    return _encode([_digest("source", bucket, key, version_id)])[0].decode("ascii")
 
 
 def file_origin(model: str, bucket: str, key: str, version_id: str) -> bytes:
@@ -32,13 +36,17 @@ def device_origin(model: str, stream: str, shard: str, sequence: str) -> bytes:
     return _digest("device", model, stream, shard, sequence)
 
 
-def row_ids(origin: bytes, offsets: Sequence[int]) -> tuple[bytes, ...]:
-    """Return the ids of the rows that begin at these bytes of their origin, in order."""
-    # One state for the origin, copied for each row, is the fastest that hashlib offers.
+def row_ids(origin: bytes, offsets: array[int]) -> list[bytes]:
+    """Return the ids of the rows that begin at these bytes (of "Q") of their origin, in order."""
+    if sys.byteorder == "big":
+        offsets = array("Q", offsets)
+        offsets.byteswap()
+    # One state for the origin, copied for each row, is the fastest that hashlib offers: what is
+    # left is the hash function itself.
     copy = blake2b(origin, digest_size=ID_BYTES).copy
     digests: list[bytes] = []
     append = digests.append
-    for offset in struct.unpack("8s" * len(offsets), struct.pack(f">{len(offsets)}Q", *offsets)):
+    for offset in _cut(offsets.tobytes(), 8):
         state = copy()
         state.update(offset)
         append(state.digest())
@@ -58,7 +66,19 @@ def _digest(*parts: str) -> bytes:
     return state.digest()
 
 
-def _encode(digests: Sequence[bytes]) -> tuple[bytes, ...]:
+def _encode(digests: Sequence[bytes]) -> list[bytes]:
     # Twelve bytes are sixteen characters exactly, so that all can be encoded in one call.
-    text = urlsafe_b64encode(b"".join(digests))
-    return struct.unpack(f"{ID_CHARACTERS}s" * (len(text) // ID_CHARACTERS), text)
+    text = b2a_base64(b"".join(digests), newline=False).translate(_URL_SAFE)
+    return _cut(text, ID_CHARACTERS)
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    """Cut data into parts of one size."""
+    # By powers of two, for `struct` keeps only so many formats and making one costs as much as
+    # hashing its rows.
+    parts: list[bytes] = []
+    count = len(data) // size
+    for bit in range(count.bit_length()):
+        if count >> bit & 1:
+            parts += struct.unpack_from(f"{size}s" * (1 << bit), data, size * len(parts))
+    return parts

@@ -20,7 +20,8 @@ from tidemill.rejection import RejectedRow, Rejection
 from tidemill.row_check import shown
 from tidemill.row_ids import source_id
 
-RANGE_BYTES = 4 * 1024 * 1024
+RANGE_BYTES = 2 * 1024 * 1024
+"""Bytes that a step reads: a worker holds them several times over, as rows, base64 and JSON."""
 UPLOADS_PREFIX = "stream-input-data/"
 
 _MESSAGE = "tidemill_chain"

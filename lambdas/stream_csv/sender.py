@@ -16,7 +16,7 @@ from tidemill.model import Model
 from tidemill.upload import Position
 
 STEP_SECONDS = 20.0
-"""Time that a step must have left: reading 4 MiB, and putting it at a shard's 1 MB a second."""
+"""Time that a step must have left: reading its range, and putting it at a shard's 1 MB a second."""
 _LEFT_FOR_THE_CHAIN = 3.0
 
 
@@ -65,6 +65,7 @@ class Sender:
                 break
             self.rejections.write(step.rejections)
             position = step.next
+            del step  # Its records are as large as the next range, which is read now.
             if position.done:
                 self.uploads.sent(position)
                 return Outcome.SENT, position

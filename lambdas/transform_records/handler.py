@@ -32,7 +32,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
     """Answer with a result for each record: Ok, or Dropped where no row of it is good.
 
     A record whose rows would make the response too large is failed, so that Firehose keeps it
-    under `errors/`; `stream_csv` packs its records so that this does not happen to them.
+    under `errors/`. The lines of a record are bounded so that this happens to none of the batches
+    that the delivery stream is set to make.
     """
     stream = event.get("sourceKinesisStreamArn", "")
     rejections = Rejections(os.environ["LAKE_BUCKET"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import itertools
 import time
 from collections.abc import Callable
@@ -235,14 +237,37 @@ def test_a_devices_own_event_id_makes_the_row_id(pipe) -> None:
     assert list(pipe.loaded().values()) == [["A", "B", "1", "2"]]
 
 
-def test_a_response_stays_under_the_limit(pipe) -> None:
-    """A device's records can grow beyond it: what does not fit is failed, and so kept."""
-    tiny = {"Data": b",,,\n" * 60_000, "SequenceNumber": "1", "PartitionKey": "stock_price"}
-    records = [{**tiny, "ShardId": "s", "SequenceNumber": str(n)} for n in range(4)]
-    results = pipe.transform(records)
+def test_what_does_not_fit_into_a_response_is_failed_and_so_kept(pipe, monkeypatch) -> None:
+    monkeypatch.setattr("lambdas.transform_records.handler.RESPONSE_BYTES", 1_100_000)
+    tiny = {"Data": b",,,\n" * 10_000, "PartitionKey": "stock_price", "ShardId": "s"}
+    results = pipe.transform([{**tiny, "SequenceNumber": str(n)} for n in range(4)])
     assert [r["result"] for r in results] == ["Ok"] * 2 + ["ProcessingFailed"] * 2
-    assert sum(len(r.get("data", "")) for r in results) < 5_500_000
-    assert base64.b64decode(results[0]["data"]).count(b"\n") == 60_000
+    assert sum(len(r.get("data", "")) for r in results) < 1_100_000
+    assert base64.b64decode(results[0]["data"]).count(b"\n") == 10_000
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b",,,\n",
+        b'"A\nB",C,1,2\n',
+        b'{"ticker_symbol":"A","sector":"","change":1,"price":null}\n',
+    ],
+    ids=["short rows", "rows of two lines", "JSON"],
+)
+def test_what_a_device_packs_too_tightly_is_rejected_row_by_row(pipe, row: bytes) -> None:
+    rows, lines = 12_000, row.count(b"\n")
+    record = {"Data": row * rows, "PartitionKey": "stock_price/x", "ShardId": "s"}
+    (result,) = pipe.transform([{**record, "SequenceNumber": "1"}])
+    accepted = list(csv.reader(io.StringIO(base64.b64decode(result["data"]).decode(), newline="")))
+    rejected = pipe.rejected()
+    assert len(accepted) == 10_000 // lines
+    assert len(accepted) + len(rejected) == rows
+    assert {row["reason"] for row in rejected} == {
+        "a record may hold 10000 lines: send the rest in other records"
+    }
+    assert rejected[0]["line"] == 10_001
+    assert rejected[0]["row"] == row.decode().rstrip()
 
 
 def test_short_rows_of_a_file_stay_under_the_limit_too(pipe) -> None:
