@@ -12,6 +12,7 @@ from ministack.core import concurrency, iam_actions, responses, router
 from ministack.services.cloudformation import provisioners, stacks
 
 from local.engines.ministack.host import MiniStackHost
+from local.engines.ministack.interrupted import OURS
 from local.engines.ministack.roles import roles_in
 from local.services.base import Caller, Document, ResourceType, Service
 from local.services.protocol import Dispatcher, Response
@@ -130,4 +131,5 @@ def _provisioner(type_: ResourceType) -> Document:
     def delete(physical_id: str, properties: Document) -> None:
         type_.delete(physical_id, properties, caller())
 
-    return {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
+    made = {"create": create, "update": update, "update_with_logical_id": True, "delete": delete}
+    return {OURS: True, **made}

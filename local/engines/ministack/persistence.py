@@ -11,9 +11,10 @@ from typing import Any
 
 from ministack import app
 from ministack.core import persistence, responses
-from ministack.services import dynamodb, kinesis, s3, stepfunctions
+from ministack.services import cloudformation, dynamodb, kinesis, s3, stepfunctions
 
 from local.cloud import UNRECOVERED
+from local.engines.ministack import interrupted
 from local.engines.ministack.journal import Journal
 from local.engines.ministack.settings import Settings
 
@@ -41,6 +42,7 @@ class Persistence:
     def install(self) -> None:
         """Restore with events for executions that a kill ended, and journal DynamoDB."""
         self._journal.install()
+        interrupted.install(self._save_stacks, self.checkpoint)
         load = app._load_persisted_state
 
         def restore() -> None:
@@ -60,6 +62,8 @@ class Persistence:
     def start(self) -> None:
         """Begin checkpoints, the first at once."""
         self._note_start()
+        if interrupted.end_operations():
+            self.checkpoint()
         announce_interrupted()
         self.checkpoint()
         self._thread.start()
@@ -86,6 +90,10 @@ class Persistence:
         earlier = _read(self._unrecovered).get("killed_after")
         moments = [moment for moment in (killed_after, earlier) if moment is not None]
         _write(self._unrecovered, {"killed_after": min(moments, default=None)})
+
+    def _save_stacks(self) -> None:
+        with self._lock:
+            self._save("cloudformation", cloudformation.get_state)
 
     def _save(self, name: str, get_state: Any) -> None:
         for attempt in range(_TRIES):
