@@ -20,6 +20,7 @@ from moto import mock_aws
 
 from local.services.warehouse.database import Database
 from local.services.warehouse.errors import CancelledError, ConflictError, WarehouseError
+from local.services.warehouse.row_ends import HIDDEN, unify
 from local.services.warehouse.session import Session
 
 Open = Callable[..., Session]
@@ -76,6 +77,48 @@ def copy(session: Session, s3: Any, body: bytes, options: str = "CSV") -> int:
 
 
 # COPY
+
+
+def row(number: int, end: bytes) -> bytes:
+    return b"%d,n,%d,1.5,2026-01-01,2026-01-01 00:00:00,true" % (number, number) + end
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "ends",
+    [
+        (b"\r\n", b"\n", b"\r\n"),
+        (b"\n", b"\r\n", b"\n"),
+        (b"\n", b"\n", b"\r\n"),
+        (b"\r\n", b"\n", b""),
+        (b"\r\n", b"\r\n", b"\r\n"),
+    ],
+)
+def test_copy_takes_either_end_of_a_row(
+    admin: Session, s3: Any, ends: tuple[bytes, ...], packed: bool
+) -> None:
+    body = b"".join(row(number, end) for number, end in enumerate(ends))
+    loaded = copy(admin, s3, gzip.compress(body), "CSV GZIP") if packed else copy(admin, s3, body)
+    assert loaded == 3
+    assert rows(admin, "SELECT n, ok FROM models.t ORDER BY n") == [(n, True) for n in range(3)]
+
+
+def test_copy_keeps_the_ends_of_lines_in_quotes(admin: Session, s3: Any) -> None:
+    body = b'1,"a\r\nb",1,,,,\n2,"a\nb",2,,,,\r\n3,"a""\r",3,,,,t\r\n4,"\r",4,,,,t\n'
+    assert copy(admin, s3, body) == 4
+    found = rows(admin, "SELECT name, ok FROM models.t ORDER BY n")
+    assert found == [("a\r\nb", None), ("a\nb", None), ('a"\r', True), ("\r", True)]
+
+
+def test_row_ends_across_pieces_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'1,"a\r\n""b\r\n"\r\n2,x\n3,\r\n\r'
+    expected = b'1,"a\r\n""b\r\n"\n2,x\n3,\n\r'
+    path = tmp_path / "rows"
+    for size in range(1, len(body) + 1):
+        monkeypatch.setattr("local.services.warehouse.row_ends._CHUNK", size)
+        path.write_bytes(body)
+        unify(path, "none", '"')
+        assert path.read_bytes().replace(HIDDEN.encode(), b"\r") == expected
 
 
 def test_copy_reads_typed_rows(admin: Session, s3: Any) -> None:

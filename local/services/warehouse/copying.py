@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from local.services.warehouse import load_errors
+from local.services.warehouse import load_errors, row_ends
 from local.services.warehouse.catalogue import SCHEMA
 from local.services.warehouse.errors import CancelledError, WarehouseError
 from local.services.warehouse.grammar import Copy
@@ -79,6 +79,8 @@ def _fetch(session: Session, copy: Copy, bucket: Bucket, folder: Path) -> list[S
         if session.cancelled.is_set():
             raise CancelledError
         bucket.download(source.address, source.path)
+        if copy.format == "csv":
+            row_ends.unify(source.path, copy.compression, copy.quote)
 
     if len(sources) == 1:
         download(sources[0])
@@ -132,7 +134,11 @@ def reader(
     if rejects:
         options["store_rejects"] = "true"
     text = ", ".join(f"{key} = {value}" for key, value in options.items())
-    return f"read_csv([{listed}], {text})"
+    table = f"read_csv([{listed}], {text})"
+    if rejects or not csv:
+        return table
+    shown = f"replace(COLUMNS(*), {literal(row_ends.HIDDEN)}, chr(13))"
+    return f"(SELECT {shown} FROM {table})"  # noqa: S608 (quoted)
 
 
 def _load(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from local.services.warehouse import copying
 from local.services.warehouse.catalogue import SCHEMA
 from local.services.warehouse.grammar import Copy
+from local.services.warehouse.row_ends import HIDDEN
 from local.services.warehouse.tables import Table
 from local.services.warehouse.types import ColumnType
 
@@ -117,7 +118,7 @@ def _bad_structure(
     if row is None:
         return None
     code, message = _STRUCTURE.get(str(row[1]), (1202, str(row[1]).capitalize()))
-    return LoadError(int(row[0]), code, message, raw=str(row[2] or ""))
+    return LoadError(int(row[0]), code, message, raw=str(row[2] or "").replace(HIDDEN, "\r"))
 
 
 def _bad_value(
