@@ -4,16 +4,22 @@ Every function here is free of cloud libraries and quick to import: Lambda funct
 models at each cold start. The rules of the file are in `model_rules.py`.
 """
 
+# A cold start would wait for pathlib longer than for any module of ours.
+# ruff: noqa: PTH112, PTH118, PTH119, PTH122, PTH123, PTH208
+
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidemill import model_rules
 from tidemill.errors import ModelFileError, TidemillError
+
+if TYPE_CHECKING:
+    from pathlib import Path  # A cold start need not wait for it.
 
 MAX_FILE_BYTES = 256 * 1024
 
@@ -187,9 +193,10 @@ def load_model(path: Path | str) -> Model:
 
     Raises ModelFileError, also where the file is missing or no UTF-8 text.
     """
-    path = Path(path)
+    stem = os.path.splitext(os.path.basename(path))[0]
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read()
     except OSError as error:
         raise ModelFileError(str(path), "", f"cannot be read: {error.strerror}") from error
     if len(data) > MAX_FILE_BYTES:
@@ -198,7 +205,7 @@ def load_model(path: Path | str) -> Model:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise ModelFileError(str(path), "", f"is not UTF-8 text: {error}") from error
-    return parse_model(text.replace("\r\n", "\n"), path.stem, str(path))
+    return parse_model(text.replace("\r\n", "\n"), stem, str(path))
 
 
 def load_models(directory: Path | str) -> dict[str, Model]:
@@ -208,9 +215,11 @@ def load_models(directory: Path | str) -> dict[str, Model]:
     """
     models: dict[str, Model] = {}
     errors: list[ModelFileError] = []
-    for path in sorted(Path(directory).glob("*.toml")):
+    names = sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+    for name in (name for name in names if name.endswith(".toml")):
         try:
-            models[path.stem] = load_model(path)
+            model = load_model(os.path.join(directory, name))
+            models[model.name] = model
         except ModelFileError as error:
             errors.append(error)
     if errors:

@@ -11,7 +11,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[3]
 NEEDLESS = {
-    "transform_records": ("boto3", "botocore", "aws_lambda_powertools", "aws_xray_sdk"),
+    "transform_records": ("boto3", "botocore", "aws_lambda_powertools", "aws_xray_sdk", "pathlib"),
     "stream_csv": ("boto3", "aws_xray_sdk"),
 }
 
