@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
-import time
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 from uuid import uuid4
 
 from local.services.base import Caller, Document, Host, Service, ServiceError
+from local.services.redshift_runner import Kept, Runner
 from local.services.redshift_serverless import RedshiftServerless, database_user
 from local.services.redshift_statements import (
     ENDED,
+    KEPT_SECONDS,
     Part,
     Statement,
     as_csv,
     metadata,
     records,
 )
-from local.services.warehouse.errors import CancelledError, WarehouseError
-from local.services.warehouse.session import Session
 
 ACTIVE_LIMIT = 500
-KEPT_SECONDS = 24 * 3600
 TOKEN_SECONDS = 8 * 3600
 PAGE_ROWS = 1000
 _OWN = frozenset(
     {"DescribeStatement", "GetStatementResult", "GetStatementResultV2", "CancelStatement"}
 )
 _OWNER = "redshift-data:statement-owner-iam-userid"
-
-
-class _Kept:
-    """A session that outlives its statements (`SessionKeepAliveSeconds`)."""
-
-    def __init__(self, session: Session, statement: Statement, seconds: int) -> None:
-        self.session = session
-        self.first = statement
-        self.seconds = seconds
-        self.busy = threading.Lock()
-        self.expires = time.monotonic() + seconds
 
 
 class RedshiftData(Service):
@@ -55,9 +41,7 @@ class RedshiftData(Service):
         self._lock = threading.Lock()
         self._statements: dict[str, Statement] = {}
         self._tokens: dict[tuple[str, str], Statement] = {}
-        self._sessions: dict[str, _Kept] = {}
-        self._threads: set[threading.Thread] = set()
-        self._query_ids = itertools.count(int(host.now()))
+        self._runner = Runner(host)
 
     @property
     def _serverless(self) -> RedshiftServerless:
@@ -67,15 +51,7 @@ class RedshiftData(Service):
         """Cancel what runs; nothing of it is committed."""
         with self._lock:
             running = [s for s in self._statements.values() if s.status not in ENDED]
-            threads = list(self._threads)
-            sessions = list(self._sessions.values())
-            self._sessions.clear()
-        for statement in running:
-            self._cancel(statement)
-        for thread in threads:
-            thread.join(5)
-        for kept in sessions:
-            kept.session.close()
+        self._runner.stop(running)
 
     def resources(self, operation: str, request: Document, caller: Caller) -> Sequence[str]:
         """Starting a statement is asked on the workgroup; the owner's statements by `_owned`."""
@@ -89,7 +65,7 @@ class RedshiftData(Service):
             return [f"arn:aws:redshift-serverless:{caller.region}:{caller.account}:workgroup/*"]
 
     def _workgroup(self, request: Document) -> Document:
-        if kept := self._sessions.get(request.get("SessionId", "")):
+        if kept := self._runner.sessions.get(request.get("SessionId", "")):
             return self._serverless.workgroup(kept.first.workgroup)
         if "WorkgroupName" not in request:
             raise ServiceError(
@@ -203,14 +179,10 @@ class RedshiftData(Service):
             if token[1]:
                 self._tokens[token] = statement
             self._statements[statement.id] = statement
-            thread = threading.Thread(
-                target=self._run, args=(statement,), name=f"statement-{statement.id}", daemon=True
-            )
-            self._threads.add(thread)
-        thread.start()
+        self._runner.start(statement)
         return statement
 
-    def _session(self, request: Document, principal: str) -> _Kept | None:
+    def _session(self, request: Document, principal: str) -> Kept | None:
         if "SessionId" not in request:
             return None
         if "Database" in request or "WorkgroupName" in request or "SecretArn" in request:
@@ -218,7 +190,7 @@ class RedshiftData(Service):
                 "ValidationException",
                 "SessionId can't be combined with Database, WorkgroupName or SecretArn.",
             )
-        kept = self._sessions.get(request["SessionId"])
+        kept = self._runner.sessions.get(request["SessionId"])
         if kept is None or kept.first.principal != principal:
             raise ServiceError("ResourceNotFoundException", "Session does not exist.")
         if kept.busy.locked():
@@ -256,163 +228,6 @@ class RedshiftData(Service):
             )
         return str(user)
 
-    # Running them
-
-    def _run(self, statement: Statement) -> None:
-        """Carry out a statement; whatever happens, it ends in a state."""
-        try:
-            statement.status = "PICKED"
-            self._carry_out(statement)
-        except Exception as error:  # a fault of ours must not leave it running
-            self._end(statement, "FAILED", f"ERROR: internal error: {error!r}")
-        finally:
-            with self._lock:
-                self._threads.discard(threading.current_thread())
-
-    def _carry_out(self, statement: Statement) -> None:
-        kept = self._sessions.get(statement.session_id or "")
-        try:
-            session = kept.session if kept else self._open(statement)
-        except WarehouseError as error:
-            self._end(statement, "FAILED", str(error))
-            return
-        if kept is None and statement.session_id is not None:
-            seconds = statement.request["SessionKeepAliveSeconds"]
-            kept = self._sessions[statement.session_id] = _Kept(session, statement, seconds)
-        if kept is not None and not kept.busy.acquire(blocking=False):
-            self._end(statement, "FAILED", "ERROR: Session is busy with another statement.")
-            return
-        try:
-            status, text = self._work(statement, session)
-        finally:
-            statement.session = None
-            if kept is None:
-                session.close()
-            else:
-                kept.expires = time.monotonic() + kept.seconds
-                kept.busy.release()
-                self._expire_later(statement.session_id or "", kept.seconds)
-        self._end(statement, status, text)
-
-    def _open(self, statement: Statement) -> Session:
-        database = self._serverless.database(statement.workgroup, statement.database)
-        if database is None:
-            raise WarehouseError(f'FATAL: database "{statement.database}" does not exist')
-        workgroup = self._serverless.workgroup(statement.workgroup)
-        namespace = self._serverless.namespace(workgroup["namespaceName"])
-        admin = statement.user == namespace["adminUsername"] and statement.secret is not None
-        return Session(database, statement.user, superuser=admin, storage=self._storage(namespace))
-
-    def _storage(self, namespace: Document) -> Callable[[str | None], Any]:
-        """S3 as a role of the namespace."""
-
-        def client(role: str | None) -> Any:
-            arn = role or namespace.get("defaultIamRoleArn")
-            if not arn:
-                raise WarehouseError("The namespace has no default IAM role")
-            current = self._serverless.namespace(namespace["namespaceName"])
-            if arn not in (*current["iamRoles"], current.get("defaultIamRoleArn")):
-                raise WarehouseError(
-                    f"Not authorized to get credentials of role {arn}:"
-                    " it is not associated with the namespace"
-                )
-            try:
-                return self.host.assume(arn, "redshift.amazonaws.com").client("s3")
-            except ServiceError as error:
-                raise WarehouseError(
-                    f"Not authorized to get credentials of role {arn}: {error.message}"
-                ) from None
-
-        return client
-
-    def _work(self, statement: Statement, session: Session) -> tuple[str, str | None]:
-        statement.session = session
-        if statement.cancelled:
-            session.cancel()
-        transaction = statement.is_batch and (
-            statement.request.get("ExecutionMode", "TRANSACTION") == "TRANSACTION"
-        )
-        statement.status = "STARTED"
-        if transaction:
-            session.begin()
-        failed = None
-        for number, part in enumerate(statement.parts, 1):
-            error = self._work_part(statement, session, part)
-            if error is not None:
-                failed = failed or (part.status, error)
-                if statement.is_batch and failed[1] == error:
-                    failed = (part.status, f"Query #{number} failed with {error}")
-                if transaction or part.status == "ABORTED":
-                    for rest in statement.parts[number:]:
-                        rest.status = "ABORTED"
-                    break
-        if transaction and failed is None:
-            try:
-                session.commit()
-            except WarehouseError as error:
-                failed = ("FAILED", str(error))
-        elif transaction:
-            session.rollback()
-        return failed or ("FINISHED", None)
-
-    def _work_part(self, statement: Statement, session: Session, part: Part) -> str | None:
-        part.status = "STARTED"
-        part.query_id = session.query_id = next(self._query_ids)
-        part.started = self.host.now()
-        begun = time.perf_counter()
-        try:
-            used = {k: v for k, v in statement.parameters.items() if f":{k}" in part.sql}
-            part.outcome = session.execute(part.sql, used)
-            part.status = "FINISHED"
-        except CancelledError as error:
-            part.status, part.error = "ABORTED", str(error)
-        except WarehouseError as error:
-            part.status, part.error = "FAILED", str(error)
-        part.seconds = time.perf_counter() - begun
-        part.updated = self.host.now()
-        return part.error
-
-    def _end(self, statement: Statement, status: str, error: str | None) -> None:
-        statement.error = error
-        statement.updated = self.host.now()
-        for part in statement.parts:
-            if part.status not in ENDED:
-                part.status = status if not statement.is_batch else "ABORTED"
-                part.error = error
-        statement.status = status
-        statement.ended.set()
-        if statement.request.get("WithEvent"):
-            self.host.put_event(
-                "aws.redshift-data",
-                "Redshift Data Statement Status Change",
-                {
-                    "principal": statement.principal,
-                    "statementName": statement.name,
-                    "statementId": statement.id,
-                    "redshiftQueryId": statement.parts[-1].query_id,
-                    "state": status,
-                    "rows": statement.parts[-1].describe()["ResultRows"],
-                    "expireAt": int(statement.created + KEPT_SECONDS),
-                },
-                [self._serverless.workgroup(statement.workgroup)["workgroupArn"]],
-            )
-
-    def _expire_later(self, identifier: str, seconds: float) -> None:
-        def expire() -> None:
-            kept = self._sessions.get(identifier)
-            if kept is None or not kept.busy.acquire(blocking=False):
-                return  # the statement that it is busy with asks again
-            try:
-                if kept.expires <= time.monotonic() and identifier in self._sessions:
-                    del self._sessions[identifier]
-                    kept.session.close()
-            finally:
-                kept.busy.release()
-
-        timer = threading.Timer(seconds + 0.01, expire)
-        timer.daemon = True
-        timer.start()
-
     def _forget(self) -> None:
         """Drop what is older than the API keeps it."""
         now = self.host.now()
@@ -446,33 +261,7 @@ class RedshiftData(Service):
         part = statement.part(identifier)
         if part is None:
             raise ServiceError("ResourceNotFoundException", "Query does not exist.")
-        answer = {
-            **part.describe(),
-            "Database": statement.database,
-            "DbUser": statement.user,
-            "QueryParameters": statement.request.get("Parameters"),
-            "RedshiftPid": 0,
-            "ResultFormat": statement.result_format,
-            "SecretArn": statement.secret,
-            "SessionId": statement.session_id,
-            "WorkgroupName": statement.workgroup,
-        }
-        if statement.is_batch and identifier == statement.id:
-            parts = [item.describe() for item in statement.parts]
-            answer |= {
-                "Id": statement.id,
-                "Duration": sum(item["Duration"] for item in parts),
-                "HasResultSet": any(item.has_result for item in statement.parts),
-                "QueryString": None,
-                "SubStatements": parts,
-            }
-        if identifier == statement.id:
-            answer |= {
-                "Error": statement.error,
-                "Status": statement.status,
-                "UpdatedAt": statement.updated or statement.created,
-            }
-        return answer
+        return statement.describe(part, identifier)
 
     def get_statement_result(self, request: Document, caller: Caller) -> Document:
         """A page of a result, in typed fields."""
@@ -542,14 +331,8 @@ class RedshiftData(Service):
                 "ValidationException",
                 f"Could not cancel a query that is already in {statement.status} state.",
             )
-        self._cancel(statement)
+        statement.cancel()
         return {"Status": True}
-
-    @staticmethod
-    def _cancel(statement: Statement) -> None:
-        statement.cancelled = True
-        if session := statement.session:
-            session.cancel()
 
     def list_statements(self, request: Document, caller: Caller) -> Document:
         """The caller's statements, the newest first."""
@@ -572,23 +355,7 @@ class RedshiftData(Service):
             start = int(request.get("NextToken", "0"))
         except ValueError:
             raise ServiceError("ValidationException", "The NextToken is not valid.") from None
-        page = [
-            {
-                "Id": s.id,
-                "CreatedAt": s.created,
-                "UpdatedAt": s.updated or s.created,
-                "IsBatchStatement": s.is_batch,
-                "QueryString": None if s.is_batch else s.parts[0].sql,
-                "QueryStrings": [part.sql for part in s.parts] if s.is_batch else None,
-                "QueryParameters": s.request.get("Parameters"),
-                "ResultFormat": s.result_format,
-                "SecretArn": s.secret,
-                "SessionId": s.session_id,
-                "StatementName": s.name or None,
-                "Status": s.status,
-            }
-            for s in found[start : start + size]
-        ]
+        page = [s.listed() for s in found[start : start + size]]
         return _page({"Statements": page}, start, len(found), size)
 
 

@@ -17,6 +17,8 @@ from local.services.warehouse.session import Outcome, Session
 from local.services.warehouse.types import RESULT_TYPES
 
 ENDED = frozenset({"FINISHED", "FAILED", "ABORTED"})
+KEPT_SECONDS = 24 * 3600
+"""How long the API keeps a statement and its result."""
 
 
 @dataclass
@@ -98,6 +100,59 @@ class Statement:
         if identifier == self.id:
             return self.parts[-1]
         return next((part for part in self.parts if part.id == identifier), None)
+
+    def cancel(self) -> None:
+        """Make it end where it runs or as soon as it does."""
+        self.cancelled = True
+        if session := self.session:
+            session.cancel()
+
+    def describe(self, part: Part, identifier: str) -> Document:
+        """The answer of DescribeStatement for an id, which is the statement's or the part's."""
+        answer = {
+            **part.describe(),
+            "Database": self.database,
+            "DbUser": self.user,
+            "QueryParameters": self.request.get("Parameters"),
+            "RedshiftPid": 0,
+            "ResultFormat": self.result_format,
+            "SecretArn": self.secret,
+            "SessionId": self.session_id,
+            "WorkgroupName": self.workgroup,
+        }
+        if self.is_batch and identifier == self.id:
+            parts = [item.describe() for item in self.parts]
+            answer |= {
+                "Id": self.id,
+                "Duration": sum(item["Duration"] for item in parts),
+                "HasResultSet": any(item.has_result for item in self.parts),
+                "QueryString": None,
+                "SubStatements": parts,
+            }
+        if identifier == self.id:
+            answer |= {
+                "Error": self.error,
+                "Status": self.status,
+                "UpdatedAt": self.updated or self.created,
+            }
+        return answer
+
+    def listed(self) -> Document:
+        """The statement as ListStatements has it."""
+        return {
+            "Id": self.id,
+            "CreatedAt": self.created,
+            "UpdatedAt": self.updated or self.created,
+            "IsBatchStatement": self.is_batch,
+            "QueryString": None if self.is_batch else self.parts[0].sql,
+            "QueryStrings": [part.sql for part in self.parts] if self.is_batch else None,
+            "QueryParameters": self.request.get("Parameters"),
+            "ResultFormat": self.result_format,
+            "SecretArn": self.secret,
+            "SessionId": self.session_id,
+            "StatementName": self.name or None,
+            "Status": self.status,
+        }
 
     def started(self) -> Document:
         """The answer of the call that started it."""
