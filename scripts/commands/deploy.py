@@ -14,19 +14,20 @@ from scripts.commands.target import AWS, LOCAL, PROJECT, STACKS, Target
 def up(target: Target, console: Console, *, port: int | None, assume_yes: bool) -> None:
     """Start the local cloud where it is wanted, and deploy every stack."""
     watch = Stopwatch()
-    if target.name == LOCAL:
-        _start(target, console, port)
-    else:
+    if target.name == AWS:
         _confirm(target, console, assume_yes)
-    started = watch.seconds
-    _bootstrap(target, console)
-    deploying = Stopwatch()
-    _cdk(
-        target,
-        console,
-        "deploying",
-        ["deploy", "--all", "--require-approval", "never", "--concurrency", "4"],
-    )
+    # Templates need no cloud: they are made while there is one in the making.
+    synth_arguments = ["synth", "--quiet", "--output", str(_assembly(target))]
+    with _Cdk(synth_arguments, target.synth_environment) as synth:
+        if target.name == LOCAL:
+            _start(target, console, port)
+        started = watch.seconds
+        _bootstrap(target, console)
+        deploying = Stopwatch()
+        synth.finish(target, console, "synthesizing")
+    deploy = ["deploy", "--app", str(_assembly(target)), "--all", "--concurrency", "4"]
+    deploy += ["--require-approval", "never", "--progress", "events"]
+    _cdk(target, console, "deploying", deploy)
     if target.name == LOCAL:
         _recover(target, console)
     outputs = target.outputs
@@ -129,42 +130,59 @@ def _bootstrap(target: Target, console: Console) -> None:
             ) from None
         account = target.client("sts").get_caller_identity()["Account"]
         region = target.session.region_name
-        _cdk(target, console, "bootstrapping", ["bootstrap", f"aws://{account}/{region}"])
-
-
-def _cdk(target: Target, console: Console, doing: str, arguments: list[str]) -> None:
-    """Run the CDK's command; on failure the error holds the last lines that it printed."""
-    cdk = PROJECT / "node_modules" / ".bin" / "cdk"
-    if not cdk.exists():
-        raise CommandError("the CDK command is not installed", "install it: make setup")
-    synthesized = _assembly(target)
-    command = [str(cdk), *arguments, "--output", str(synthesized), "--no-version-check"]
-    command += ["--no-notices", "--ci", "--no-color", "--progress", "events"]
-    if arguments[0] == "bootstrap":
         # Bootstrapping needs no app; without this the CDK would synthesize one first.
-        command = [str(cdk), *arguments, "--no-version-check", "--no-notices", "--ci", "--no-color"]
-        command += ["--app", ""]
-    last: deque[str] = deque(maxlen=40)
-    with console.working(f"{doing} with the CDK") as status:
-        process = subprocess.Popen(
-            command,
+        arguments = ["bootstrap", f"aws://{account}/{region}", "--app", ""]
+        _cdk(target, console, "bootstrapping", arguments)
+
+
+class _Cdk:
+    """The CDK's command at work; leaving the context ends it if it has not ended."""
+
+    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+        cdk = PROJECT / "node_modules" / ".bin" / "cdk"
+        if not cdk.exists():
+            raise CommandError("the CDK command is not installed", "install it: make setup")
+        self._name = arguments[0]
+        self._process = subprocess.Popen(
+            [str(cdk), *arguments, "--no-version-check", "--no-notices", "--ci", "--no-color"],
             cwd=PROJECT,
-            env=target.process_environment,
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert process.stdout is not None  # noqa: S101  # it was asked for
-        for line in process.stdout:
-            if text := line.strip():
-                last.append(text)
-                status.update(f"{doing}: {text[:100]}")
-        failed = process.wait() != 0
-    if failed:
-        raise CommandError(
-            f"cdk {arguments[0]} failed:\n" + "\n".join(last),
-            f"mend it and run again: {target.command('up')}",
-        )
+
+    def __enter__(self) -> _Cdk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        self._process.communicate()
+
+    def finish(self, target: Target, console: Console, doing: str) -> None:
+        """Wait for its end. Raises `CommandError` with what failed and the last lines."""
+        failures: deque[str] = deque(maxlen=10)
+        last: deque[str] = deque(maxlen=20)
+        assert self._process.stdout is not None  # noqa: S101  # it was asked for
+        with console.working(f"{doing} with the CDK") as status:
+            for line in self._process.stdout:
+                if text := line.strip():
+                    # What is rolled back after a failure would push it out of the last lines.
+                    (failures if "FAILED" in text else last).append(text)
+                    status.update(f"{doing}: {text[:100]}")
+            failed = self._process.wait() != 0
+        if failed:
+            raise CommandError(
+                f"cdk {self._name} failed:\n" + "\n".join([*failures, *last]),
+                f"mend it and run again: {target.command('up')}",
+            )
+
+
+def _cdk(target: Target, console: Console, doing: str, arguments: list[str]) -> None:
+    """Run the CDK's command against the target."""
+    with _Cdk(arguments, target.process_environment) as command:
+        command.finish(target, console, doing)
 
 
 def _assembly(target: Target) -> Path:

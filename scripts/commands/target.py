@@ -50,12 +50,16 @@ class Target:
     @cached_property
     def process_environment(self) -> dict[str, str]:
         """This process's environment, made to lead to the target, with the project's Node."""
+        return {**self.synth_environment, **self.environment}
+
+    @property
+    def synth_environment(self) -> dict[str, str]:
+        """The same as far as it is known before there is a cloud: enough to synthesize."""
         inherited = dict(os.environ)
         if self.name == LOCAL:
             inherited = {k: v for k, v in inherited.items() if not k.startswith("AWS_")}
         return {
             **inherited,
-            **self.environment,
             "PATH": tools_path(),
             "TIDEMILL_STAGE": self.stage,
             "TIDEMILL_MODELS_DIR": str(self.models_directory),
