@@ -18,9 +18,9 @@ from uuid import uuid4
 from local.services.warehouse import load_errors, row_ends
 from local.services.warehouse.catalogue import SCHEMA
 from local.services.warehouse.errors import CancelledError, WarehouseError
-from local.services.warehouse.grammar import Copy
 from local.services.warehouse.storage import Address, Bucket, parse_address
 from local.services.warehouse.tables import Table, literal, quote
+from local.services.warehouse.transfers import Copy
 from local.services.warehouse.types import ColumnType
 
 if TYPE_CHECKING:

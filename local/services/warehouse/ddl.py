@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from local.services.warehouse.errors import WarehouseError
-from local.services.warehouse.grammar import TableName, table_name
 from local.services.warehouse.lexer import Cursor
+from local.services.warehouse.names import TableName, table_name
 from local.services.warehouse.types import ColumnType, parse_type
 
 _DEFAULT_ENDS = frozenset(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from local.services.warehouse import copying
 from local.services.warehouse.catalogue import SCHEMA
-from local.services.warehouse.grammar import Copy
 from local.services.warehouse.row_ends import HIDDEN
 from local.services.warehouse.tables import Table
+from local.services.warehouse.transfers import Copy
 from local.services.warehouse.types import ColumnType
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from local.services.warehouse.grammar import (
     DropPrincipal,
     Grantee,
     Rights,
-    TableName,
 )
+from local.services.warehouse.names import TableName
 from local.services.warehouse.tables import DEFAULT_SCHEMA, Table, require, schema_exists
 
 _ALL = {

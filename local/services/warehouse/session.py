@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from local.services.warehouse import copying, ddl, grammar, tables, unloading
+from local.services.warehouse import copying, ddl, grammar, tables, transfers, unloading
 from local.services.warehouse.catalogue import SCHEMA
 from local.services.warehouse.database import Database
 from local.services.warehouse.errors import CancelledError, ConflictError, WarehouseError
-from local.services.warehouse.grammar import TableName
 from local.services.warehouse.lexer import Cursor, keywords
+from local.services.warehouse.names import TableName
 from local.services.warehouse.privileges import Privileges
 from local.services.warehouse.storage import Storage
 from local.services.warehouse.tables import Table
@@ -193,12 +193,12 @@ class Session:
         return self._query(sql, parameters)
 
     def _own(self, statement: grammar.Statement) -> Outcome:
-        if isinstance(statement, grammar.Copy):
+        if isinstance(statement, transfers.Copy):
             table = self.lookup(statement.table)
             self.privileges.require_table(table, "INSERT")
             self._change(table)
             return Outcome(count=copying.run(self, statement, table))
-        if isinstance(statement, grammar.Unload):
+        if isinstance(statement, transfers.Unload):
             return Outcome(count=unloading.run(self, statement))
         if isinstance(statement, grammar.Lock):
             for name in statement.tables:

@@ -8,8 +8,8 @@ from typing import Any
 
 from local.services.warehouse import catalogue, ddl
 from local.services.warehouse.errors import WarehouseError
-from local.services.warehouse.grammar import TableName
 from local.services.warehouse.lexer import Cursor
+from local.services.warehouse.names import TableName
 from local.services.warehouse.types import RESULT_TYPES, ColumnType, parse_type
 
 DEFAULT_SCHEMA = "public"

@@ -13,7 +13,7 @@ from typing import Any
 
 from local.services.warehouse import catalogue
 from local.services.warehouse.errors import WarehouseError
-from local.services.warehouse.grammar import TableName
+from local.services.warehouse.names import TableName
 from local.services.warehouse.tables import Table
 from local.services.warehouse.types import ColumnType
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from local.services.warehouse.errors import WarehouseError
-from local.services.warehouse.grammar import Unload
 from local.services.warehouse.storage import Address, Bucket, parse_address
 from local.services.warehouse.tables import literal
+from local.services.warehouse.transfers import Unload
 
 if TYPE_CHECKING:
     from local.services.warehouse.session import Session
