@@ -85,8 +85,8 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
     assert changed
     (models / f"{HOPELESS}.toml").write_text(hopeless)
     made = Journey(tmp_path_factory.mktemp("state"), models)
-    made.json("up", timeout=600)
     try:
+        made.json("up", timeout=600)
         yield made
     finally:
         made.run("down", "--wipe")
