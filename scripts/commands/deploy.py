@@ -8,6 +8,7 @@ from collections import deque
 from pathlib import Path
 
 from scripts.commands.console import CommandError, Console, Stopwatch
+from scripts.commands.image import repair
 from scripts.commands.target import AWS, LOCAL, PROJECT, STACKS, Target
 
 
@@ -29,6 +30,7 @@ def up(target: Target, console: Console, *, port: int | None, assume_yes: bool) 
     deploy += ["--require-approval", "never", "--progress", "events"]
     _cdk(target, console, "deploying", deploy)
     if target.name == LOCAL:
+        repair(target, console)
         _recover(target, console)
     outputs = target.outputs
     console.result(

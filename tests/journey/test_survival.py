@@ -29,9 +29,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
     models = tmp_path_factory.mktemp("models")
     shutil.copy(PROJECT / "models" / "stock_price.toml", models)
     made = Journey(tmp_path_factory.mktemp("own") / "state", models)
-    made.json("up")
-    yield made
-    made.run("down", "--wipe")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("TIDEMILL_CACHE", str(made.state.parent / "cache"))
+        made.json("up")
+        yield made
+        made.run("down", "--wipe")
 
 
 def _cloud(journey: Journey) -> cloud.Cloud:
@@ -135,6 +137,17 @@ def test_killed_in_the_middle_of_a_run_the_next_one_succeeds(own: Journey) -> No
         assert ended(processes), "what the killed cloud started goes on"
         own.json("up")
     assert own.json("refresh", "stock_price")["decision"] == "released"
+
+
+@pytest.mark.slow
+def test_up_builds_the_image_again_whose_content_is_gone(own: Journey, tmp_path: Path) -> None:
+    file = tmp_path / "one.csv"
+    write_stock_price(file, 10)
+    own.json("down")
+    shutil.rmtree(own.state.parent / "cache")
+    own.json("up")
+    assert own.json("predict", "stock_price", features(file))["version"] == 1
+    assert own.json("refresh", "stock_price")["version"] == 2
 
 
 @pytest.mark.slow

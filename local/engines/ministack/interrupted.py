@@ -112,6 +112,7 @@ async def _end(name: str, stack: Document, status: str) -> None:
         {
             **operation,
             "is_update": bool(previous),
+            "retain_except_on_create": True,  # a name that stays would be in the way
             "created": changed,
             "previous_tags": previous.get("Tags") or [],
             "stack_tags": stack.get("Tags") or [],
