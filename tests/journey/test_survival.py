@@ -31,9 +31,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
     made = Journey(tmp_path_factory.mktemp("own") / "state", models)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("TIDEMILL_CACHE", str(made.state.parent / "cache"))
-        made.json("up")
-        yield made
-        made.run("down", "--wipe")
+        try:
+            made.json("up")
+            yield made
+        finally:
+            made.run("down", "--wipe")
 
 
 def _cloud(journey: Journey) -> cloud.Cloud:
