@@ -13,7 +13,7 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]  # it publishes no types
+import yaml
 from botocore.exceptions import ClientError
 
 from local.services.base import Caller, Document, Host, RoleSession, ServiceError

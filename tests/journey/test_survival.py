@@ -160,12 +160,12 @@ def test_down_leaves_no_process_and_up_continues(own: Journey, tmp_path: Path) -
     version = own.json("predict", "stock_price", features(file))["version"]
     processes = below(_cloud(own).pid)
     own.json("down")
-    assert alive(processes) == []
+    assert ended(processes)
     assert not (own.state / "tmp").exists()
     own.json("up")
     assert own.json("status")["models"]["stock_price"]["rows"] == before
     assert own.json("predict", "stock_price", features(file))["version"] == version
     processes = below(_cloud(own).pid)
     own.json("down", "--wipe")
-    assert alive(processes) == []
+    assert ended(processes)
     assert not own.state.exists()
