@@ -191,6 +191,17 @@ class Service:
         del operation, request, caller
         return ["*"]
 
+    def ask_pass_role(self, caller: Caller, service_principal: str, *roles: str) -> None:
+        """Raise `ServiceError` AccessDeniedException unless `caller` may hand over these roles.
+
+        To be asked by every operation that takes a role: IAM cannot see it in the action alone.
+        """
+        if not caller.access_key:
+            return
+        for role in roles:
+            context = {"iam:PassedToService": service_principal}
+            self.host.authorize(caller, "iam:PassRole", role, context)
+
     def resource_types(self) -> Sequence[ResourceType]:
         """The CloudFormation types that this service provides."""
         return ()

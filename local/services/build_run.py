@@ -20,6 +20,9 @@ from local.services.base import Caller, Document, Host, RoleSession, ServiceErro
 from local.services.build_commands import Shell
 from local.services.image_build import BuildError
 
+PRINCIPAL = "codebuild.amazonaws.com"
+"""Whom a project's role trusts."""
+
 _PHASES = {
     "install": "INSTALL",
     "pre_build": "PRE_BUILD",
@@ -70,7 +73,7 @@ class BuildRun:
                 pass
         with self._phase("PROVISIONING"):
             role = self.build["serviceRole"]
-            session = self._host.assume(role, "codebuild.amazonaws.com")
+            session = self._host.assume(role, PRINCIPAL)
             self._check_log_grant(session)
         with self._phase("DOWNLOAD_SOURCE"):
             self._download(session, folder)

@@ -21,7 +21,7 @@ from local.services.base import (
     ServiceError,
     SyncJob,
 )
-from local.services.build_run import BuildRun
+from local.services.build_run import PRINCIPAL, BuildRun
 from local.services.cloudformation import generated_name, members
 from local.services.definitions import service_model
 from local.services.shelf import Shelf
@@ -106,7 +106,7 @@ class CodeBuild(Service):
 
     def create_project(self, request: Document, caller: Caller) -> Document:
         """Make a project."""
-        self._pass_role(request["serviceRole"], caller)
+        self.ask_pass_role(caller, PRINCIPAL, request["serviceRole"])
         now = self.host.now()
         project = {
             "name": request["name"],
@@ -127,7 +127,7 @@ class CodeBuild(Service):
         """Change a project."""
         project = self._project(request["name"])
         if "serviceRole" in request:
-            self._pass_role(request["serviceRole"], caller)
+            self.ask_pass_role(caller, PRINCIPAL, request["serviceRole"])
         changed = {name: request[name] for name in _MEMBERS if name in request}
         changed["lastModified"] = self.host.now()
         return {"project": self._projects.change(project["name"], **changed)}
@@ -283,11 +283,6 @@ class CodeBuild(Service):
                 f"Project cannot be found: {self._arn('project', name)}",
             )
         return project
-
-    def _pass_role(self, role: str, caller: Caller) -> None:
-        if caller.access_key:
-            context = {"iam:PassedToService": "codebuild.amazonaws.com"}
-            self.host.authorize(caller, "iam:PassRole", role, context)
 
     def _arn(self, kind: str, name: str) -> str:
         return f"arn:aws:codebuild:{self.host.region}:{self.host.account}:{kind}/{name}"

@@ -20,7 +20,7 @@ from local.services.base import (
     ServiceError,
 )
 from local.services.firehose_delivery import Delivery
-from local.services.firehose_settings import read_destination
+from local.services.firehose_settings import PRINCIPAL, read_destination
 from local.services.firehose_sources import DirectSource, KinesisSource
 from local.services.firehose_transform import Record
 from local.services.protocol import Dispatcher
@@ -90,7 +90,7 @@ class Firehose(Service):
             role = source["RoleARN"]
 
             def client() -> Any:
-                return self.host.assume(role, "firehose.amazonaws.com").client("kinesis")
+                return self.host.assume(role, PRINCIPAL).client("kinesis")
 
             reader = KinesisSource(client, source["KinesisStreamARN"], kept, stream["began"])
         else:
@@ -129,7 +129,8 @@ class Firehose(Service):
             raise ServiceError(
                 "InvalidArgumentException", f"The source does not fit the stream's type {kind}."
             )
-        read_destination(configuration)
+        roles = read_destination(configuration).roles | ({source["RoleARN"]} if source else set())
+        self.ask_pass_role(caller, PRINCIPAL, *sorted(roles))
         with self._lock:
             if name in self._streams:
                 raise ServiceError(
@@ -218,7 +219,6 @@ class Firehose(Service):
 
     def update_destination(self, request: Document, caller: Caller) -> Document:
         """Change the settings of the destination; what is under way is delivered by the old."""
-        del caller
         name = request["DeliveryStreamName"]
         with self._lock:
             stream = self._find(name)
@@ -228,7 +228,7 @@ class Firehose(Service):
                 )
             update = request.get("ExtendedS3DestinationUpdate", {})
             changed = {**stream["destination"], **update}
-            read_destination(changed)
+            self.ask_pass_role(caller, PRINCIPAL, *sorted(read_destination(changed).roles))
             self._deliveries.pop(name).stop()
             stream["destination"] = changed
             stream["version"] += 1

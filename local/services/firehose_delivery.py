@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 from local.services.base import Host, ServiceError
-from local.services.firehose_settings import Destination, render_prefix
+from local.services.firehose_settings import PRINCIPAL, Destination, render_prefix
 from local.services.firehose_transform import Failure, Record, Transformed, Transformer, batches
 from local.services.memory import trim
 
@@ -95,7 +95,7 @@ class Delivery:
 
     def client(self, role: str, service: str) -> Any:
         """A boto3 client for a role of the delivery stream's."""
-        return self._host.assume(role, "firehose.amazonaws.com").client(service)
+        return self._host.assume(role, PRINCIPAL).client(service)
 
     def _run(self) -> None:
         with ThreadPoolExecutor(CONCURRENT_CALLS, f"firehose-{self._name}") as pool:

@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 
 from local.services.base import Document, ServiceError
 
+PRINCIPAL = "firehose.amazonaws.com"
+"""Whom the roles of a delivery stream trust."""
+
 _EXPRESSION = re.compile(r"!\{([^}]*)\}")
 # Java's date patterns, as far as Firehose's prefixes are known to use them.
 _JAVA = {"yyyy": "%Y", "YYYY": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S"}
@@ -62,6 +65,11 @@ class Destination:
     log_group: str = ""
     log_stream: str = ""
     keys: list[str] = field(default_factory=list)
+
+    @property
+    def roles(self) -> set[str]:
+        """The roles that are handed to Firehose with these settings."""
+        return {self.role, *([self.transform.role] if self.transform else [])}
 
 
 def read_destination(configuration: Document) -> Destination:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from local.services.base import Document, Host, ServiceError
-from local.services.redshift_serverless import RedshiftServerless
+from local.services.redshift_serverless import REDSHIFT, RedshiftServerless
 from local.services.redshift_statements import ENDED, KEPT_SECONDS, Part, Statement
 from local.services.warehouse.errors import CancelledError, WarehouseError
 from local.services.warehouse.session import Session
@@ -120,7 +120,7 @@ class Runner:
                     " it is not associated with the namespace"
                 )
             try:
-                return self.host.assume(arn, "redshift.amazonaws.com").client("s3")
+                return self.host.assume(arn, REDSHIFT).client("s3")
             except ServiceError as error:
                 raise WarehouseError(
                     f"Not authorized to get credentials of role {arn}: {error.message}"

@@ -16,6 +16,9 @@ from local.services.base import Caller, Document, Host, ResourceType, Service, S
 from local.services.redshift_resources import NamespaceType, WorkgroupType
 from local.services.warehouse.database import Database
 
+REDSHIFT = "redshift.amazonaws.com"
+"""Whom the roles of a namespace trust; COPY and UNLOAD assume them."""
+
 _HIDDEN = frozenset({"password", "databases", "tags"})
 
 
@@ -106,6 +109,7 @@ class RedshiftServerless(Service):
 
     def create_namespace(self, request: Document, caller: Caller) -> Document:
         """Make a namespace with its first database, and the secret of its administrator."""
+        self.ask_pass_role(caller, REDSHIFT, *sorted(_roles(request)))
         name = request["namespaceName"]
         managed = request.get("manageAdminPassword", False)
         if managed and request.get("adminUserPassword"):
@@ -177,7 +181,7 @@ class RedshiftServerless(Service):
 
     def update_namespace(self, request: Document, caller: Caller) -> Document:
         """Change roles, log exports, or who keeps the administrator's password."""
-        del caller
+        self.ask_pass_role(caller, REDSHIFT, *sorted(_roles(request)))
         name = request["namespaceName"]
         with self._lock:
             namespace = self.namespace(name)
@@ -371,6 +375,11 @@ def _missing(kind: str, name: str) -> ServiceError:
 
 def _shown(kept: Document) -> Document:
     return {key: value for key, value in kept.items() if key not in _HIDDEN and value is not None}
+
+
+def _roles(request: Document) -> set[str]:
+    """The roles that a request hands to a namespace."""
+    return {*request.get("iamRoles", ()), *filter(None, [request.get("defaultIamRoleArn")])}
 
 
 def _tags(request: Document) -> dict[str, str]:

@@ -82,6 +82,24 @@ class Lab:
             RoleName=name, PolicyName="inline", PolicyDocument=json.dumps(document)
         )
 
+    def user(self, name: str, *statements: dict[str, Any]) -> dict[str, str]:
+        """The credentials of a new user who may do what the statements say, and nothing else."""
+        iam = self.client("iam")
+        iam.create_user(UserName=name)
+        self.grant_user(name, *statements)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return {
+            "aws_access_key_id": key["AccessKeyId"],
+            "aws_secret_access_key": key["SecretAccessKey"],
+        }
+
+    def grant_user(self, name: str, *statements: dict[str, Any]) -> None:
+        if statements:
+            document = {"Version": "2012-10-17", "Statement": list(statements)}
+            self.client("iam").put_user_policy(
+                UserName=name, PolicyName="inline", PolicyDocument=json.dumps(document)
+            )
+
     @staticmethod
     def allow(*actions: str, on: str = "*") -> dict[str, Any]:
         return {"Effect": "Allow", "Action": list(actions), "Resource": on}

@@ -97,38 +97,100 @@ def test_a_foreign_host_name_is_refused(cloud: Any) -> None:
     assert ask(cloud, "/_ministack/health", Host="evil.example")[0] == 403
 
 
-def test_a_user_without_a_grant_is_denied(client: Any) -> None:
-    iam = client("iam")
-    iam.create_user(UserName="nobody")
-    key = iam.create_access_key(UserName="nobody")["AccessKey"]
-    mine = {
-        "aws_access_key_id": key["AccessKeyId"],
-        "aws_secret_access_key": key["SecretAccessKey"],
-    }
+def test_a_user_without_a_grant_is_denied(client: Any, lab: Any) -> None:
+    nobody = lab.user("nobody")
     with pytest.raises(ClientError, match="AccessDenied"):
-        client("codebuild", **mine).list_projects()
+        client("codebuild", **nobody).list_projects()
     with pytest.raises(ClientError, match="AccessDenied"):
-        client("dynamodb", **mine).list_tables()
+        client("dynamodb", **nobody).list_tables()
 
 
 def test_a_role_is_not_passed_without_the_grant(client: Any, lab: Any) -> None:
-    iam = client("iam")
     arn = lab.role("not-to-be-passed", "states.amazonaws.com")
-    iam.create_user(UserName="passer")
-    key = iam.create_access_key(UserName="passer")["AccessKey"]
-    policy = {"Version": "2012-10-17", "Statement": [lab.allow("states:*")]}
-    iam.put_user_policy(UserName="passer", PolicyName="p", PolicyDocument=json.dumps(policy))
-    states = client(
-        "stepfunctions",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    states = client("stepfunctions", **lab.user("passer", lab.allow("states:*")))
     definition = json.dumps({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
     with pytest.raises(ClientError, match="iam:PassRole"):
         states.create_state_machine(name="passed", roleArn=arn, definition=definition)
-    policy["Statement"].append(lab.allow("iam:PassRole", on=arn))
-    iam.put_user_policy(UserName="passer", PolicyName="p", PolicyDocument=json.dumps(policy))
+    lab.grant_user("passer", lab.allow("states:*"), lab.allow("iam:PassRole", on=arn))
     states.create_state_machine(name="passed", roleArn=arn, definition=definition)
+
+
+def taking_roles(arn: str) -> dict[str, tuple[str, str, dict[str, Any]]]:
+    """What hands a role to a service of ours: whom the role trusts, the operation, its request."""
+    s3 = {"DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://none/none"}}}
+    resources = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
+    return {
+        "firehose": (
+            "firehose",
+            "create_delivery_stream",
+            {
+                "DeliveryStreamName": "passed",
+                "ExtendedS3DestinationConfiguration": {
+                    "RoleARN": arn,
+                    "BucketARN": "arn:aws:s3:::none",
+                },
+            },
+        ),
+        "redshift-serverless": (
+            "redshift",
+            "create_namespace",
+            {"namespaceName": "passed", "iamRoles": [arn]},
+        ),
+        "codebuild": (
+            "codebuild",
+            "create_project",
+            {
+                "name": "passed",
+                "serviceRole": arn,
+                "source": {"type": "NO_SOURCE", "buildspec": "version: 0.2"},
+                "artifacts": {"type": "NO_ARTIFACTS"},
+                "environment": {
+                    "type": "LINUX_CONTAINER",
+                    "image": "aws/codebuild/standard:7.0",
+                    "computeType": "BUILD_GENERAL1_SMALL",
+                },
+            },
+        ),
+        "sagemaker": (
+            "sagemaker",
+            "create_training_job",
+            {
+                "TrainingJobName": "passed",
+                "RoleArn": arn,
+                "AlgorithmSpecification": {"TrainingImage": "none", "TrainingInputMode": "File"},
+                "InputDataConfig": [{"ChannelName": "train", **s3}],
+                "OutputDataConfig": {"S3OutputPath": "s3://none/none"},
+                "ResourceConfig": resources,
+                "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+            },
+        ),
+    }
+
+
+@pytest.mark.parametrize("service", list(taking_roles("")))
+def test_a_service_of_ours_takes_only_a_role_that_may_be_passed(
+    client: Any, lab: Any, service: str
+) -> None:
+    arn = f"arn:aws:iam::{lab.account}:role/handed-to-{service}"
+    trusted, operation, request = taking_roles(arn)[service]
+    lab.role(f"handed-to-{service}", f"{trusted}.amazonaws.com")
+    user, anything = f"hands-to-{service}", lab.allow(f"{service}:*")
+    ask = getattr(client(service, **lab.user(user, anything)), operation)
+
+    def passing(to: str) -> dict[str, Any]:
+        condition = {"StringEquals": {"iam:PassedToService": f"{to}.amazonaws.com"}}
+        return {**lab.allow("iam:PassRole", on=arn), "Condition": condition}
+
+    with pytest.raises(ClientError, match="iam:PassRole"):
+        ask(**request)
+    lab.grant_user(user, anything, passing(to="ec2"))
+    with pytest.raises(ClientError, match="iam:PassRole"):
+        ask(**request)
+    lab.grant_user(user, anything, passing(to=trusted))
+    try:
+        ask(**request)
+    except ClientError as error:  # what the role may do is not in question here
+        assert "iam:PassRole" not in str(error)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="wants Linux's /proc")
@@ -156,17 +218,8 @@ def test_an_unknown_resource_type_is_refused(client: Any) -> None:
 
 
 def test_policy_variables_have_values(client: Any, lab: Any) -> None:
-    iam = client("iam")
-    iam.create_user(UserName="variable")
-    key = iam.create_access_key(UserName="variable")["AccessKey"]
     own = f"arn:aws:dynamodb:us-east-1:{lab.account}:table/of-${{aws:username}}"
-    policy = {"Version": "2012-10-17", "Statement": [lab.allow("dynamodb:DescribeTable", on=own)]}
-    iam.put_user_policy(UserName="variable", PolicyName="p", PolicyDocument=json.dumps(policy))
-    tables = client(
-        "dynamodb",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    tables = client("dynamodb", **lab.user("variable", lab.allow("dynamodb:DescribeTable", on=own)))
     with pytest.raises(ClientError, match="ResourceNotFound"):
         tables.describe_table(TableName="of-variable")
     with pytest.raises(ClientError, match="AccessDenied"):
@@ -174,20 +227,12 @@ def test_policy_variables_have_values(client: Any, lab: Any) -> None:
 
 
 def test_records_are_granted_by_the_streams_arn(client: Any, lab: Any) -> None:
-    kinesis, iam = client("kinesis"), client("iam")
+    kinesis = client("kinesis")
     kinesis.create_stream(StreamName="granted", ShardCount=1)
     kinesis.get_waiter("stream_exists").wait(StreamName="granted")
-    iam.create_user(UserName="reader")
-    key = iam.create_access_key(UserName="reader")["AccessKey"]
     arn = f"arn:aws:kinesis:us-east-1:{lab.account}:stream/granted"
     statement = lab.allow("kinesis:GetRecords", "kinesis:GetShardIterator", on=arn)
-    policy = {"Version": "2012-10-17", "Statement": [statement]}
-    iam.put_user_policy(UserName="reader", PolicyName="p", PolicyDocument=json.dumps(policy))
-    reader = client(
-        "kinesis",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    reader = client("kinesis", **lab.user("reader", statement))
     iterator = reader.get_shard_iterator(
         StreamName="granted", ShardId="shardId-000000000000", ShardIteratorType="TRIM_HORIZON"
     )
@@ -195,21 +240,13 @@ def test_records_are_granted_by_the_streams_arn(client: Any, lab: Any) -> None:
 
 
 def test_a_log_is_granted_by_its_streams_arn(client: Any, lab: Any) -> None:
-    logs, iam = client("logs"), client("iam")
+    logs = client("logs")
     for group in ("granted", "other"):
         logs.create_log_group(logGroupName=group)
         logs.create_log_stream(logGroupName=group, logStreamName="s")
-    iam.create_user(UserName="writer")
-    key = iam.create_access_key(UserName="writer")["AccessKey"]
     # As CloudFormation's GetAtt gives the group's ARN.
     arn = f"arn:aws:logs:us-east-1:{lab.account}:log-group:granted:*"
-    policy = {"Version": "2012-10-17", "Statement": [lab.allow("logs:PutLogEvents", on=arn)]}
-    iam.put_user_policy(UserName="writer", PolicyName="p", PolicyDocument=json.dumps(policy))
-    writer = client(
-        "logs",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    writer = client("logs", **lab.user("writer", lab.allow("logs:PutLogEvents", on=arn)))
     event = {"timestamp": int(time.time() * 1000), "message": "told"}
     writer.put_log_events(logGroupName="granted", logStreamName="s", logEvents=[event])
     found = logs.get_log_events(logGroupName="granted", logStreamName="s")["events"]
@@ -222,17 +259,8 @@ def test_a_log_is_granted_by_its_streams_arn(client: Any, lab: Any) -> None:
 
 def test_a_grant_on_a_resource_of_our_services_counts(client: Any, lab: Any) -> None:
     client("ecr").create_repository(repositoryName="granted")
-    iam = client("iam")
-    iam.create_user(UserName="puller")
-    key = iam.create_access_key(UserName="puller")["AccessKey"]
     arn = f"arn:aws:ecr:us-east-1:{lab.account}:repository/granted"
-    policy = {"Version": "2012-10-17", "Statement": [lab.allow("ecr:DescribeImages", on=arn)]}
-    iam.put_user_policy(UserName="puller", PolicyName="p", PolicyDocument=json.dumps(policy))
-    puller = client(
-        "ecr",
-        aws_access_key_id=key["AccessKeyId"],
-        aws_secret_access_key=key["SecretAccessKey"],
-    )
+    puller = client("ecr", **lab.user("puller", lab.allow("ecr:DescribeImages", on=arn)))
     assert puller.describe_images(repositoryName="granted")["imageDetails"] == []
     with pytest.raises(ClientError, match="AccessDenied"):
         puller.list_images(repositoryName="granted")

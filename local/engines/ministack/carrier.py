@@ -13,7 +13,6 @@ from ministack.services.cloudformation import provisioners, stacks
 
 from local.engines.ministack.host import MiniStackHost
 from local.engines.ministack.interrupted import OURS
-from local.engines.ministack.roles import roles_in
 from local.services.base import Caller, Document, ResourceType, Service
 from local.services.protocol import Dispatcher, Response
 
@@ -21,21 +20,6 @@ Handler = Callable[[str, str, dict[str, str], bytes, dict[str, Any]], Awaitable[
 
 # Two services that sign with one name: the path tells them apart.
 _SIGNED_AS = {"sagemaker-runtime": "sagemaker"}
-
-
-class _PassingDispatcher(Dispatcher):
-    """Asks whether the caller may pass the roles that a request hands to the service."""
-
-    def __init__(self, service: Service, host: MiniStackHost) -> None:
-        super().__init__(service)
-        self._host = host
-
-    def call(self, operation: str, request: Document, caller: Caller) -> Document:
-        if caller.access_key and operation.startswith(("Create", "Update", "Put", "Start")):
-            principal = f"{_SIGNED_AS.get(self.service.model, self.service.model)}.amazonaws.com"
-            for role in sorted(roles_in(request)):
-                self._host.identities.pass_role(caller, role, principal)
-        return super().call(operation, request, caller)
 
 
 class Carrier:

@@ -12,7 +12,6 @@ from ministack import app
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime, responses, router
 from ministack.services import apigateway_v1, eventbridge, lambda_svc, s3, stepfunctions
 
-from local.engines.ministack import policy_variables
 from local.engines.ministack.executions import current
 from local.engines.ministack.host import MiniStackHost
 from local.engines.ministack.settings import ACCOUNT, REGION
@@ -49,7 +48,6 @@ class Roles:
         """Put the questions in front of MiniStack's own functions."""
         if not self._host.settings.strict:
             return
-        policy_variables.install()
         self._guard_tasks()
         self._guard_sdk_tasks()
         self._guard_rules()
@@ -335,7 +333,7 @@ def passing_roles(host: MiniStackHost) -> None:
 def _passing(host: MiniStackHost, service: str, theirs: Any) -> Any:
     async def handle(method: str, path: str, headers: Any, body: Any, query: Any) -> Any:
         key = router.extract_access_key_id(headers, query)
-        roles = roles_in(_document(body)) if method in ("POST", "PUT") and key else set()
+        roles = _roles_in(_document(body)) if method in ("POST", "PUT") and key else set()
         # The engine's own calls carry a root key, which may pass everything.
         if roles and not iam_evaluator.is_root_access_key(key) and "/invocations" not in path:
             caller = Caller(key, responses.get_account_id(), responses.get_region())
@@ -358,11 +356,11 @@ def _document(body: Any) -> Any:
         return {}
 
 
-def roles_in(value: Any, name: str = "") -> set[str]:
+def _roles_in(value: Any, name: str = "") -> set[str]:
     """The ARNs of roles under members that are named for a role."""
     if isinstance(value, dict):
-        return set().union(*(roles_in(item, key) for key, item in value.items()))
+        return set().union(*(_roles_in(item, key) for key, item in value.items()))
     if isinstance(value, list):
-        return set().union(*(roles_in(item, name) for item in value))
+        return set().union(*(_roles_in(item, name) for item in value))
     named = "role" in name.lower() and isinstance(value, str)
     return {value} if named and value.startswith("arn:aws:iam::") else set()

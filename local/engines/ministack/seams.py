@@ -19,7 +19,7 @@ SIGNATURES = {
     "ministack.app:call_service_handler_sync": (
         "handler method path headers body query_params timeout"
     ),
-    "ministack.core.iam_evaluator:_conditions_met": "conditions ctx",
+    "ministack.core.iam_evaluator:evaluate": "ctx policies limits",
     "ministack.core.iam_evaluator:_resolve_condition_key": "key ctx",
     "ministack.core.lambda_runtime:execution_credentials": "config",
     "ministack.core.lambda_runtime:Worker._drain_stderr_bounded": (

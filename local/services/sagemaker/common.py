@@ -45,9 +45,7 @@ class SageMakerPart(Service):
 
     def take_role(self, role: str, caller: Caller) -> RoleSession:
         """Check that the caller may hand the role to SageMaker, and assume it."""
-        if caller.access_key:
-            context = {"iam:PassedToService": PRINCIPAL}
-            self.host.authorize(caller, "iam:PassRole", role, context)
+        self.ask_pass_role(caller, PRINCIPAL, role)
         try:
             return self.host.assume(role, PRINCIPAL)
         except ServiceError:
