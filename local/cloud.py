@@ -23,10 +23,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from local.handshake import READY, UNRECOVERED
+
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 _PORT_SECONDS = 2.0  # a killed process holds its port until the system has taken it apart
-UNRECOVERED = "unrecovered.json"
 
 
 class CloudError(Exception):
@@ -121,7 +122,7 @@ def find(directory: Path) -> Cloud | None:
     """The cloud of `directory`, if it runs and answers."""
     directory = directory.resolve()
     try:
-        found = json.loads((directory / "cloud.json").read_text())
+        found = json.loads((directory / READY).read_text())
     except (OSError, ValueError):
         return None
     cloud = Cloud(
@@ -162,7 +163,7 @@ def _spawn(directory: Path, port: int, strict: bool) -> Cloud:
     # The package is found from wherever the user stands.
     home = str(Path(__file__).parents[1])
     path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
-    (directory / "cloud.json").unlink(missing_ok=True)
+    (directory / READY).unlink(missing_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "local.cloud", *arguments, *([] if strict else ["--open"])],

@@ -104,11 +104,6 @@ class Model:
         """The columns but the target."""
         return tuple(column for column in self.columns if column.feature)
 
-    @cached_property
-    def target_column(self) -> Column:
-        """The column that the model predicts."""
-        return next(column for column in self.columns if not column.feature)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the model as a JSON document that `from_dict` reads back."""
         return {

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from local.services.base import Caller, Document, Resource, ServiceError
+from local.services.base import Caller, Document, Resource, Service, ServiceError
 from local.services.protocol import Dispatcher
-
-if TYPE_CHECKING:
-    from local.services.redshift_serverless import RedshiftServerless
 
 # Properties of the type that no operation takes here: snapshots and recovery are AWS's alone.
 _IGNORED = frozenset(
@@ -63,7 +60,7 @@ class _Type:
     create_only: frozenset[str]
     kind: str
 
-    def __init__(self, service: RedshiftServerless) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
         self._dispatcher: Dispatcher | None = None
 

@@ -66,7 +66,7 @@ def test_the_models_that_ship() -> None:
     assert [c.name for c in iris.features] == [
         *("sepal_length", "sepal_width", "petal_length", "petal_width")
     ]
-    assert iris.target_column.type == ColumnType("VARCHAR", 16)
+    assert iris.columns[-1].type == ColumnType("VARCHAR", 16)
     for model in models.values():
         assert Model.from_dict(json.loads(json.dumps(model.to_dict()))) == model
 

@@ -28,6 +28,7 @@ from local.engines.ministack.integrations import Integrations
 from local.engines.ministack.persistence import Persistence
 from local.engines.ministack.roles import Roles, passing_roles
 from local.engines.ministack.settings import ACCOUNT, REGION, Settings
+from local.handshake import READY
 from local.services.catalogue import SERVICES
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Assembly:
             service.start()
             self._started.append(model)
         self.persistence.start()
-        ready = self.settings.directory / "cloud.json"
+        ready = self.settings.directory / READY
         document = {
             "pid": os.getpid(),
             "endpoint_url": self.settings.endpoint_url,
@@ -110,7 +111,7 @@ class Assembly:
     def cleanup(self) -> None:
         """End every worker, after the last request."""
         lambda_runtime.reset()
-        (self.settings.directory / "cloud.json").unlink(missing_ok=True)
+        (self.settings.directory / READY).unlink(missing_ok=True)
 
     def _wait_for_port(self) -> None:
         limit = time.monotonic() + 30

@@ -13,10 +13,10 @@ from ministack import app
 from ministack.core import persistence, responses
 from ministack.services import cloudformation, dynamodb, kinesis, s3, stepfunctions
 
-from local.cloud import UNRECOVERED
 from local.engines.ministack import interrupted
 from local.engines.ministack.journal import Journal
 from local.engines.ministack.settings import Settings
+from local.handshake import UNRECOVERED
 
 _log = logging.getLogger(__name__)
 _PERIOD_SECONDS = 2.0

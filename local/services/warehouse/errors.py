@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from local.services.base import ServiceError
-
 
 class WarehouseError(Exception):
     """A statement failed. The text is Redshift's own, after its leading `ERROR: `."""
@@ -36,8 +34,3 @@ def storage_error(code: str, status: int, message: str) -> WarehouseError:
     return WarehouseError(
         f"S3ServiceException:{message},Status {status},Error {code},Rid LOCAL,CanRetry 1"
     )
-
-
-def role_error(role: str, error: ServiceError) -> WarehouseError:
-    """How COPY and UNLOAD report a role that they may not take."""
-    return WarehouseError(f"Not authorized to get credentials of role {role} ({error.message})")

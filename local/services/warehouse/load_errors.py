@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from local.services.warehouse import copying
 from local.services.warehouse.catalogue import SCHEMA
+from local.services.warehouse.fields import Source, is_null, is_valid, reader
 from local.services.warehouse.row_ends import HIDDEN
 from local.services.warehouse.tables import Table
 from local.services.warehouse.transfers import Copy
@@ -47,7 +47,7 @@ def record(
     copy: Copy,
     table: Table,
     columns: dict[str, ColumnType],
-    sources: list[copying.Source],
+    sources: list[Source],
     cause: Exception,
 ) -> None:
     """Find the first bad value of the files and write it down."""
@@ -89,7 +89,7 @@ def _find(
     copy: Copy,
     table: Table,
     columns: dict[str, ColumnType],
-    source: copying.Source,
+    source: Source,
 ) -> LoadError | None:
     import duckdb
 
@@ -107,9 +107,9 @@ def _find(
 
 
 def _bad_structure(
-    connection: Any, copy: Copy, columns: dict[str, ColumnType], source: copying.Source
+    connection: Any, copy: Copy, columns: dict[str, ColumnType], source: Source
 ) -> LoadError | None:
-    table = copying.reader(copy, len(columns), [source.path], rejects=True)
+    table = reader(copy, len(columns), [source.path], rejects=True)
     connection.execute(f"SELECT count(*) FROM {table}").fetchall()  # noqa: S608 (quoted)
     row = connection.execute(
         "SELECT line, error_type, csv_line FROM reject_errors ORDER BY line LIMIT 1"
@@ -126,20 +126,20 @@ def _bad_value(
     copy: Copy,
     table: Table,
     columns: dict[str, ColumnType],
-    source: copying.Source,
+    source: Source,
 ) -> LoadError | None:
-    reader = copying.reader(copy, len(columns), [source.path], row_numbers=True)
+    rows = reader(copy, len(columns), [source.path], row_numbers=True)
     checks = []
     for index, (name, kind) in enumerate(columns.items()):
         value = f"c{index}"
-        null = copying.is_null(copy, value, kind)
-        valid = copying.is_valid(copy, f"coalesce({value}, '')", kind)
+        null = is_null(copy, value, kind)
+        valid = is_valid(copy, f"coalesce({value}, '')", kind)
         empty = "FALSE" if table.details["columns"][name].get("not_null") else "TRUE"
         checks.append(f"(CASE WHEN {null} THEN {empty} ELSE {valid} END)")
     found = ", ".join(checks)
     row = connection.execute(
         f"SELECT * FROM (SELECT row_number() OVER () AS line, [{found}] AS fine, *"  # noqa: S608 (quoted)
-        f" FROM {reader}) WHERE NOT list_bool_and(fine) ORDER BY line LIMIT 1"
+        f" FROM {rows}) WHERE NOT list_bool_and(fine) ORDER BY line LIMIT 1"
     ).fetchone()
     if row is None:
         return None
