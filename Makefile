@@ -37,7 +37,7 @@ format: setup-dev ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup-dev $(VENV)/.bench ## Print the figures and ratios of docs/benchmarks.md
+bench: setup-dev $(VENV)/.bench ## Print the figures, and the ratios that hold on any machine
 	@$(BIN)/python -m benchmarks
 
 LOCK := $(UV) pip compile -q --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11
@@ -53,7 +53,7 @@ clean: ## Remove what was built and installed; the state in .tidemill stays
 
 $(VENV)/.uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tidemill needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name one: make PYTHON=python3.12")'
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { echo 'Tidemill needs a Python whose venv brings pip: install python3-venv (Debian, Ubuntu), or name another Python: make PYTHON=python3.12' >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@touch $@
 
@@ -74,6 +74,7 @@ $(VENV)/.bench: requirements/bench.txt | $(VENV)/.dev
 NPM = PATH="$(CURDIR)/$(BIN):$$PATH" $(NODE) "$$(dirname "$$(readlink -f $(NODE))")/../lib/node_modules/npm/bin/npm-cli.js"
 node_modules/.installed: package-lock.json | $(VENV)/.app
 	@$(NPM) ci --silent
+	@ln -sf ../../node_modules/.bin/cdk $(BIN)/cdk
 	@touch $@
 
 .build/lambda-deps.stamp: requirements/lambda.txt | $(VENV)/.app

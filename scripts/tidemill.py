@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from scripts.commands.console import CommandError, Console
-from scripts.commands.target import AWS, LOCAL, PROJECT, Target
+from scripts.commands.target import AWS, LOCAL, PROJECT, STAGE, Target
 
 app = typer.Typer(
     help="Keep ML models fresh from streaming data.",
@@ -44,7 +44,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 ModelArgument = Annotated[str, typer.Argument(help="The model's name: its file in models/.")]
 
 HERE = TargetName.local
-STAGE = "dev"
 STATE = PROJECT / ".tidemill"
 MODELS = PROJECT / "models"
 

@@ -123,7 +123,7 @@ def load_settings(context: Mapping[str, object]) -> Settings:
         if key.startswith(CONTEXT_PREFIX)
     }
     try:
-        return Settings.model_validate(given) if not given else Settings(**given)  # type: ignore[arg-type] # pydantic checks them
+        return Settings(**given)  # type: ignore[arg-type] # pydantic checks them
     except ValidationError as error:
         raise SettingsError(_explain(error)) from error
 

@@ -58,7 +58,7 @@ def down(target: Target, console: Console, *, wipe: bool) -> None:
     if target.name == AWS:
         raise CommandError(
             "an AWS account has nothing to stop",
-            "delete the stacks of the stage in CloudFormation, or with: npx cdk destroy --all",
+            "delete the stacks of the stage in CloudFormation, or with: cdk destroy --all",
         )
     from local import cloud
 
@@ -126,15 +126,15 @@ def _bootstrap(target: Target, console: Console) -> None:
     try:
         target.client("cloudformation").describe_stacks(StackName="CDKToolkit")
     except ClientError:
+        account = target.client("sts").get_caller_identity()["Account"]
+        place = f"aws://{account}/{target.session.region_name}"
         if target.name != LOCAL:
             raise CommandError(
-                "the account and region have no CDK bootstrap stack", "run once: npx cdk bootstrap"
+                "the account and region have no CDK bootstrap stack",
+                f"make one, once: cdk bootstrap {place}",
             ) from None
-        account = target.client("sts").get_caller_identity()["Account"]
-        region = target.session.region_name
         # Bootstrapping needs no app; without this the CDK would synthesize one first.
-        arguments = ["bootstrap", f"aws://{account}/{region}", "--app", ""]
-        _cdk(target, console, "bootstrapping", arguments)
+        _cdk(target, console, "bootstrapping", ["bootstrap", place, "--app", ""])
 
 
 class _Cdk:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).resolve().parents[2]
 STACKS = ("ingestion", "warehouse", "refresh", "inference")
 LOCAL, AWS = "local", "aws"
+STAGE = "dev"
 
 
 def tools_path() -> str:
@@ -123,6 +124,7 @@ class Target:
     def command(self, words: str) -> str:
         """How a user would type another command for this same target."""
         options = "" if self.name == LOCAL else f" --target {self.name}"
+        options += "" if self.stage == STAGE else f" --stage {self.stage}"
         return f"tidemill {words}{options}"
 
     @cached_property
