@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class WarehouseError(Exception):
     """A statement failed. The text is Redshift's own, after its leading `ERROR: `."""
@@ -34,3 +39,29 @@ def storage_error(code: str, status: int, message: str) -> WarehouseError:
     return WarehouseError(
         f"S3ServiceException:{message},Status {status},Error {code},Rid LOCAL,CanRetry 1"
     )
+
+
+@contextmanager
+def duck_errors(cancelled: threading.Event) -> Iterator[None]:
+    """Turn DuckDB's errors into Redshift's; where `cancelled` is set each is its consequence."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        if isinstance(error, duckdb.InterruptException) or cancelled.is_set():
+            raise CancelledError from None
+        text = str(error)
+        if isinstance(error, duckdb.TransactionException) and "onflict" in text:
+            raise ConflictError("unknown") from None
+        raise WarehouseError(_message(text)) from None
+
+
+def _message(text: str) -> str:
+    """DuckDB's message without its kind, its suggestions and its picture of the statement."""
+    _, _, rest = text.partition(" Error: ")
+    first: str = (rest or text).split("\n", 1)[0]
+    if first.startswith("Division by zero"):
+        return "Divide by zero"
+    column = re.match(r'Referenced column "(.*?)" not found', first)
+    return f'column "{column[1]}" does not exist' if column else first

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +11,7 @@ from typing import Any
 from local.services.warehouse import copying, ddl, grammar, tables, transfers, unloading
 from local.services.warehouse.catalogue import SCHEMA
 from local.services.warehouse.database import Database
-from local.services.warehouse.errors import CancelledError, ConflictError, WarehouseError
+from local.services.warehouse.errors import CancelledError, WarehouseError, duck_errors
 from local.services.warehouse.lexer import Cursor, keywords
 from local.services.warehouse.names import TableName
 from local.services.warehouse.privileges import Privileges
@@ -44,7 +43,8 @@ class Session:
         self.storage = storage
         self.query_id = 0
         self._superuser = superuser
-        self._cancelled = threading.Event()
+        self.cancelled = threading.Event()
+        """Set by `cancel`; long work looks at it."""
         self._explicit = False
         self._failed = False
         self._begun = False
@@ -60,14 +60,9 @@ class Session:
             self._privileges = Privileges(self.connection, self.user, superuser=self._superuser)
         return self._privileges
 
-    @property
-    def cancelled(self) -> threading.Event:
-        """Set by `cancel`; long work looks at it."""
-        return self._cancelled
-
     def cancel(self) -> None:
         """End the running statement with an error, from another thread."""
-        self._cancelled.set()
+        self.cancelled.set()
         self.connection.interrupt()
 
     def close(self) -> None:
@@ -83,7 +78,7 @@ class Session:
         """Commit; what was committed is durable when this returns."""
         try:
             if self._begun:
-                self._duck("COMMIT")
+                self.duck("COMMIT")
                 self.database.committed(self._changed)
         except WarehouseError:
             self._end()
@@ -114,7 +109,7 @@ class Session:
         if not words and sql.lstrip()[:1] != "(":
             raise Cursor(sql).error()
         first = words[0] if words else "SELECT"
-        if self._cancelled.is_set():
+        if self.cancelled.is_set():
             self.rollback()
             raise CancelledError
         if first in ("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"):
@@ -149,7 +144,7 @@ class Session:
         if parameters and first not in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "MERGE"):
             raise WarehouseError(f'syntax error at or near "$1": {first} takes no parameters')
         if first not in _READS:
-            self.database.write_lock.acquire(self, self._cancelled)
+            self.database.write_lock.acquire(self, self.cancelled)
         if first == "LOCK" and not self._explicit:
             raise WarehouseError("LOCK TABLE may only be used in transaction blocks")
         if not self._begun:
@@ -241,7 +236,7 @@ class Session:
         kind = translation.kind
         if kind != "select":
             # One that begins with WITH was taken for a read: its snapshot is older than the lock.
-            self.database.write_lock.acquire(self, self._cancelled)
+            self.database.write_lock.acquire(self, self.cancelled)
         if kind == "select":
             return self._select(translation.sql)
         if translation.created is not None:
@@ -249,11 +244,11 @@ class Session:
         for table, privilege in translation.needs:
             if privilege != "SELECT":
                 self._change(table)
-        row = self._duck(translation.sql).fetchone()
+        row = self.duck(translation.sql).fetchone()
         return Outcome(count=int(row[0]) if row else 0)
 
     def _select(self, sql: str) -> Outcome:
-        cursor = self._duck(sql)
+        cursor = self.duck(sql)
         columns = [(str(item[0]), str(item[1])) for item in cursor.description]
         if any(kind == "TIMESTAMP WITH TIME ZONE" for _, kind in columns):
             # DuckDB hands these over through pytz; their text needs no library
@@ -262,17 +257,17 @@ class Session:
                 for i, (_, kind) in enumerate(columns)
             )
             names = ", ".join(f"c{i}" for i in range(len(columns)))
-            cursor = self._duck(f"SELECT {items} FROM ({sql}) AS q({names})")  # noqa: S608 (made here)
+            cursor = self.duck(f"SELECT {items} FROM ({sql}) AS q({names})")  # noqa: S608 (made here)
         return Outcome(columns, self._fetch(cursor))
 
     def _fetch(self, cursor: Any) -> list[tuple[Any, ...]]:
-        with _duck_errors(self._cancelled):
+        with duck_errors(self.cancelled):
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
     def _explain(self, sql: str, parameters: Mapping[str, str]) -> Outcome:
         translation = self.translate(sql, parameters)
-        rows = self._duck(f"EXPLAIN {translation.sql}").fetchall()
+        rows = self.duck(f"EXPLAIN {translation.sql}").fetchall()
         lines = [(line,) for row in rows for line in str(row[1]).splitlines()]
         return Outcome([("QUERY PLAN", "VARCHAR")], lines)
 
@@ -289,7 +284,7 @@ class Session:
         where = TableName("pg_temp" if translation.temporary else schema, name.name)
         if tables.find(self.connection, where) is not None and "OR REPLACE" not in translation.sql:
             raise WarehouseError(f'Relation "{name.name}" already exists')
-        row = self._duck(translation.sql).fetchone()
+        row = self.duck(translation.sql).fetchone()
         table = tables.adopt(
             self.connection, name, self.user, temporary=translation.temporary, view=view
         )
@@ -307,9 +302,9 @@ class Session:
             "pg_"
         ):
             raise WarehouseError(f'unacceptable schema name "{statement.name}"')
-        self._duck(f"CREATE SCHEMA {tables.quote(statement.name)}")
+        self.duck(f"CREATE SCHEMA {tables.quote(statement.name)}")
         self.connection.execute(
-            "INSERT INTO tidemill_catalogue.schemas VALUES (?, ?)",
+            f"INSERT INTO {SCHEMA}.schemas VALUES (?, ?)",  # noqa: S608 (a constant)
             [statement.name, statement.owner or self.user],
         )
         self._changed.add(statement.name)
@@ -324,7 +319,7 @@ class Session:
             for column in statement.columns
             if isinstance(column, ddl.ColumnDefinition) and column.default is not None
         }
-        with _duck_errors(self._cancelled):
+        with duck_errors(self.cancelled):
             table = tables.create(self.connection, statement, self.user, defaults)
         if table is not None:
             self.privileges.created(table)
@@ -341,7 +336,7 @@ class Session:
         if isinstance(change, ddl.AddColumn) and change.column.default is not None:
             defaults[change.column.default] = expression(change.column.default)
         old = TableName(table.schema, table.name)
-        with _duck_errors(self._cancelled):
+        with duck_errors(self.cancelled):
             tables.alter(self.connection, table, change, defaults)
         if table.name != old.name:
             self.privileges.renamed(old, table)
@@ -360,7 +355,7 @@ class Session:
                 continue
             self.privileges.require_owner(table, "DROP")
             self._change(table)
-            self._duck(f"DROP {statement.kind.upper()} {table.sql}")
+            self.duck(f"DROP {statement.kind.upper()} {table.sql}")
             self.privileges.dropped("table", table.schema, table.name)
         return Outcome()
 
@@ -371,10 +366,10 @@ class Session:
                 raise WarehouseError(f'schema "{name}" does not exist')
             return
         cascade = " CASCADE" if statement.cascade else ""
-        self._duck(f"DROP SCHEMA {tables.quote(name)}{cascade}")
+        self.duck(f"DROP SCHEMA {tables.quote(name)}{cascade}")
         self.privileges.dropped("schema", "", name)
         self.connection.execute(
-            "DELETE FROM tidemill_catalogue.schemas WHERE name = ?",
+            f"DELETE FROM {SCHEMA}.schemas WHERE name = ?",  # noqa: S608 (a constant)
             [name],
         )
         self._changed.add(name)
@@ -384,50 +379,15 @@ class Session:
         table = self.lookup(name)
         self.privileges.require_table(table, "TRUNCATE")
         self._change(table)
-        self._duck(f"DELETE FROM {table.sql}")  # noqa: S608 (quoted)
+        self.duck(f"DELETE FROM {table.sql}")  # noqa: S608 (quoted)
         explicit = self._explicit
         self.commit()
         self._explicit = explicit
         return Outcome()
 
-    def _duck(self, sql: str) -> Any:
-        if self._cancelled.is_set():
-            raise CancelledError
-        with _duck_errors(self._cancelled):
-            return self.connection.execute(sql)
-
     def duck(self, sql: str) -> Any:
         """Run DuckDB's SQL; its errors become Redshift's."""
-        return self._duck(sql)
-
-
-class _duck_errors:  # noqa: N801 (reads as a statement where it is used)
-    """Turns DuckDB's errors into Redshift's."""
-
-    def __init__(self, cancelled: threading.Event) -> None:
-        self._cancelled = cancelled
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        import duckdb
-
-        if not isinstance(error, duckdb.Error):
-            return
-        if isinstance(error, duckdb.InterruptException) or self._cancelled.is_set():
-            raise CancelledError from None
-        text = str(error)
-        if isinstance(error, duckdb.TransactionException) and "onflict" in text:
-            raise ConflictError("unknown") from None
-        raise WarehouseError(_message(text)) from None
-
-
-def _message(text: str) -> str:
-    """DuckDB's message without its kind, its suggestions and its picture of the statement."""
-    _, _, rest = text.partition(" Error: ")
-    first: str = (rest or text).split("\n", 1)[0]
-    if first.startswith("Division by zero"):
-        return "Divide by zero"
-    column = re.match(r'Referenced column "(.*?)" not found', first)
-    return f'column "{column[1]}" does not exist' if column else first
+        if self.cancelled.is_set():
+            raise CancelledError
+        with duck_errors(self.cancelled):
+            return self.connection.execute(sql)
