@@ -84,6 +84,8 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
     )
     assert changed
     (models / f"{HOPELESS}.toml").write_text(hopeless)
+    # For rows that no model should learn from.
+    shutil.copy(models / "stock_price.toml", models / "scratch.toml")
     made = Journey(tmp_path_factory.mktemp("state"), models)
     try:
         made.json("up", timeout=600)

@@ -73,7 +73,7 @@ class Cloud:
     def loaded(self, ids: Iterable[str]) -> dict[str, list[Row]]:
         listed = ", ".join(f"'{identifier}'" for identifier in ids)
         sql = (
-            "SELECT source_id, ticker_symbol, sector, change, price FROM models.stock_price"  # noqa: S608  # ids of ours
+            "SELECT source_id, ticker_symbol, sector, change, price FROM models.scratch"  # noqa: S608  # ids of ours
             f" WHERE source_id IN ({listed})"
         )
         rows: dict[str, list[Row]] = {}
@@ -104,7 +104,7 @@ def cloud(journey: Journey) -> Cloud:
 def arrived(cloud: Cloud) -> Arrived:
     """All files of the corpus, uploaded at once, and what came of them."""
     before = cloud.errors()
-    uploads = {case.name: cloud.upload(case, "stock_price") for case in CASES}
+    uploads = {case.name: cloud.upload(case, "scratch") for case in CASES}
     uploads |= {refusal.name: cloud.upload(refusal, refusal.model) for refusal in REFUSALS}
     ids = {upload.id for upload in uploads.values()}
     expected = Counter({uploads[case.name].id: len(case.loaded) for case in CASES})

@@ -13,7 +13,7 @@ from scripts.commands.warehouse import Warehouse
 
 from .conftest import Journey
 
-TEXT = "SELECT change FROM models.stock_price WHERE ticker_symbol = :ticker ORDER BY change"
+TEXT = "SELECT change FROM models.scratch WHERE ticker_symbol = :ticker ORDER BY change"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def put(journey: Journey) -> Callable[[bytes, str], str]:
     """Put a record; its place in the stream, as rejections name it."""
     name = journey.target.outputs["StreamName"]
 
-    def put(data: bytes, key: str = "stock_price/x") -> str:
+    def put(data: bytes, key: str = "scratch/x") -> str:
         kinesis = journey.target.client("kinesis")
         done = kinesis.put_record(StreamName=name, PartitionKey=key, Data=data)
         return f"{done['ShardId']}-{done['SequenceNumber']}"
@@ -65,10 +65,10 @@ def test_csv_lines_and_json_lines_are_counted(
     )
     unknown = put(b"a,b\n", "nonesuch/x")
     assert arrive(warehouse, "DEV1", 4) == [1.0, 2.0, 3.0, 4.0]
-    (bad,) = rejected(journey, "stock_price", csv_place)
+    (bad,) = rejected(journey, "scratch", csv_place)
     assert (bad["reason"], bad["line"]) == ("change is not a number (FLOAT)", 3)
     assert csv_place.partition("-")[0] in bad["source"]
-    (bad,) = rejected(journey, "stock_price", json_place)
+    (bad,) = rejected(journey, "scratch", json_place)
     assert (bad["reason"], bad["line"]) == ("the row lacks sector", 3)
     (bad,) = rejected(journey, "_unknown", unknown)
     assert bad["row"] == "a,b"
@@ -91,7 +91,7 @@ def test_a_record_of_more_rows_than_firehose_takes_back_loses_none(
     place = put(b"DEV3,,,\n" * 100_000)
     found = arrive(warehouse, "DEV3", 10_000)
     assert len(found) == 10_000
-    bad = rejected(journey, "stock_price", place)
+    bad = rejected(journey, "scratch", place)
     assert len(bad) == 90_000
     assert bad[0]["line"] == 10_001
     assert {row["reason"] for row in bad} == {
