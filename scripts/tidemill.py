@@ -217,13 +217,18 @@ def postman(
 
 def main() -> None:
     """Run the command: exit 0 when it is done, 1 when it failed, 2 when it was used wrongly."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     from local.cloud import CloudError
     from tidemill.errors import TidemillError
 
     try:
         app()
+    except NoCredentialsError:
+        sys.stderr.write(
+            "error: there are no AWS credentials\n  sign in: aws configure, or aws sso login\n"
+        )
+        sys.exit(1)
     except (CommandError, TidemillError, CloudError, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"error: {error}\n")
         if hint := getattr(error, "hint", ""):

@@ -58,7 +58,8 @@ def down(target: Target, console: Console, *, wipe: bool) -> None:
     if target.name == AWS:
         raise CommandError(
             "an AWS account has nothing to stop",
-            "delete the stacks of the stage in CloudFormation, or with: cdk destroy --all",
+            "delete the stacks of the stage in CloudFormation, or with: "
+            f"cdk destroy --all -c tidemill:stage={target.stage}",
         )
     from local import cloud
 
@@ -110,10 +111,10 @@ def _recover(target: Target, console: Console) -> None:
 def _confirm(target: Target, console: Console, assume_yes: bool) -> None:
     import typer
 
-    identity = target.client("sts").get_caller_identity()
     region = target.session.region_name
     if region is None:
-        raise CommandError("no region is set", "set one: export AWS_REGION=eu-west-1")
+        raise CommandError("no region is set", "set one: export AWS_DEFAULT_REGION=eu-west-1")
+    identity = target.client("sts").get_caller_identity()
     console.say(f"account {identity['Account']}, region {region}, as {identity['Arn']}")
     console.say(f"stacks {', '.join(target.stack_name(stack) for stack in STACKS)}")
     if not assume_yes and not typer.confirm("Deploy there?", err=True):

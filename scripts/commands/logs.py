@@ -39,13 +39,18 @@ def _groups(target: Target, name: str) -> list[str]:
         return [target.outputs["StateMachineLogGroup"]]
     pages = target.client("logs").get_paginator("describe_log_groups").paginate()
     known = [group["logGroupName"] for page in pages for group in page["logGroups"]]
-    found = [group for group in known if name.lower() in group.lower()]
+    # CloudFormation's names have no underscores: load_warehouse logs to …loadwarehouseLogs….
+    found = [group for group in known if _plain(name) in _plain(group)]
     if not found:
         raise CommandError(
             f"no log group has {name!r} in its name",
-            "there are: " + ", ".join(sorted(known)) if known else "",
+            f"there are: {', '.join(sorted(known))}" if known else "",
         )
     return found
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
 
 
 def _events(client: Any, group: str, since: int) -> list[dict[str, Any]]:

@@ -44,7 +44,8 @@ class Target:
         running = cloud.find(self.directory)
         if running is None:
             raise CommandError(
-                f"no local cloud is running for {self.directory}", "start one: tidemill up"
+                f"no local cloud is running for {self.directory}",
+                f"start one: {self.command('up')}",
             )
         return running.environment()
 
