@@ -21,7 +21,7 @@ from local.services.base import Caller, Document, Host, RoleSession, ServiceErro
 from local.services.images import Image
 from local.services.processes import Child
 from local.services.sagemaker.common import PRINCIPAL, ImageRefused, in_milliseconds, invalid, pull
-from local.services.sagemaker.transfer import TransferFailed
+from local.services.sagemaker.transfer import TransferFailed, download_manifest, download_prefix
 from local.services.shelf import Shelf
 
 BASE = "/opt/ml"
@@ -140,6 +140,18 @@ class Job(ABC):
     @abstractmethod
     def limit_seconds(self) -> float:
         """How long the process may run."""
+
+    def fetch(self, session: RoleSession, source: Document, folder: Path) -> None:
+        """Bring the objects that `source` names into a folder, made here.
+
+        Raises `TransferFailed`.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        client, uri = session.client("s3"), source["S3Uri"]
+        if source["S3DataType"] == "ManifestFile":
+            download_manifest(client, uri, folder)
+        else:
+            download_prefix(client, uri, folder, self.description["RoleArn"], self.host.region)
 
     def started(self) -> Document:
         """Members of the description while the process runs."""

@@ -8,7 +8,7 @@ from local.services.base import Caller, Document, Host, RoleSession, SyncJob
 from local.services.images import Image
 from local.services.sagemaker.common import SageMakerPart, in_milliseconds, invalid, page
 from local.services.sagemaker.jobs import BASE, Job, JobBoard, JobKind
-from local.services.sagemaker.transfer import download_manifest, download_prefix, upload_folder
+from local.services.sagemaker.transfer import upload_folder
 
 KIND = JobKind(
     title="ProcessingJob",
@@ -79,16 +79,9 @@ class ProcessingJob(Job):
                 "current_instance_type": cluster["InstanceType"],
             },
         )
-        client = session.client("s3")
         for given in description.get("ProcessingInputs", []):
             source = given["S3Input"]
-            folder = self.local(source["LocalPath"])
-            folder.mkdir(parents=True, exist_ok=True)
-            if source["S3DataType"] == "ManifestFile":
-                download_manifest(client, source["S3Uri"], folder)
-            else:
-                role, region = description["RoleArn"], self.host.region
-                download_prefix(client, source["S3Uri"], folder, role, region)
+            self.fetch(session, source, self.local(source["LocalPath"]))
         for output in description.get("ProcessingOutputConfig", {}).get("Outputs", []):
             self.local(output["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
 

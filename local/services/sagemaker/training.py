@@ -11,8 +11,6 @@ from local.services.images import Image
 from local.services.sagemaker.common import SageMakerPart, in_milliseconds, invalid, page
 from local.services.sagemaker.jobs import BASE, FINAL, Job, JobBoard, JobKind
 from local.services.sagemaker.transfer import (
-    download_manifest,
-    download_prefix,
     pack,
     upload_file,
     upload_folder,
@@ -113,16 +111,10 @@ class TrainingJob(Job):
         )
         for part in ("model", "output/data", "checkpoints"):
             (self.base / part).mkdir(parents=True, exist_ok=True)
-        client = session.client("s3")
         for channel in channels:
             source = channel["DataSource"]["S3DataSource"]
             folder = self.local(f"{BASE}/input/data/{channel['ChannelName']}")
-            folder.mkdir(parents=True, exist_ok=True)
-            if source["S3DataType"] == "ManifestFile":
-                download_manifest(client, source["S3Uri"], folder)
-            else:
-                role, region = description["RoleArn"], self.host.region
-                download_prefix(client, source["S3Uri"], folder, role, region)
+            self.fetch(session, source, folder)
 
     def deliver(self, session: RoleSession) -> Document:
         """Put the model, and what else the process left, into S3."""
