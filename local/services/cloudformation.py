@@ -42,8 +42,8 @@ def _value(shape: Any, value: Any) -> Any:
     return value
 
 
-def generated_name(logical_id: str, longest: int = 255) -> str:
-    """A physical name as CloudFormation makes it: the logical id and 12 random letters."""
+def generated_name(logical_id: str) -> str:
+    """A physical name as CloudFormation makes it: the logical id (at most 242) and 12 letters."""
     alphabet = string.ascii_letters + string.digits
     suffix = "".join(secrets.choice(alphabet) for _ in range(12))
-    return f"{logical_id[: longest - 13]}-{suffix}"
+    return f"{logical_id[:242]}-{suffix}"

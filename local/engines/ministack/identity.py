@@ -152,26 +152,23 @@ class Identity:
         """Raise `ServiceError` unless `caller` may pass the role to a service."""
         self.authorize(caller, "iam:PassRole", role_arn, {"iam:PassedToService": service})
 
-    def assume(
-        self, role_arn: str, service: str, source: Mapping[str, str] | None = None
-    ) -> Session:
+    def assume(self, role_arn: str, service: str) -> Session:
         """A session of the role for a service principal, if its trust policy admits that."""
         key = (role_arn, service)
-        self._check_trust(role_arn, service, source or {})
+        self._check_trust(role_arn, service)
         with self._lock:
             session = self._sessions.get(key)
             if session is None or session.expires < time.time() + 3600:
                 session = self._sessions[key] = self._new_session(role_arn, service)
             return session
 
-    def _check_trust(self, role_arn: str, service: str, source: Mapping[str, str]) -> None:
+    def _check_trust(self, role_arn: str, service: str) -> None:
         with responses.request_scope(ACCOUNT, REGION):
             role = iam._roles.get(role_arn.rpartition("/")[2])
         if role is None or role.get("Arn") != role_arn:
             raise ServiceError("AccessDeniedException", f"Role {role_arn} does not exist")
         # Firehose gives the account as its external id, as AWS documents.
         context = {"aws:sourceaccount": ACCOUNT, "sts:externalid": ACCOUNT}
-        context |= {k.lower(): v for k, v in source.items()}
         question = iam_evaluator.EvalContext(
             principal_arn=f"arn:aws:iam::aws:{service}",
             principal_type="Service",

@@ -147,7 +147,7 @@ def _assume_role(cursor: Cursor) -> Rights:
     return Rights(True, (), "nothing", (), ())
 
 
-def _grantees(cursor: Cursor, *, grant: bool, end: bool = True) -> tuple[Grantee, ...]:
+def _grantees(cursor: Cursor, *, grant: bool) -> tuple[Grantee, ...]:
     cursor.expect("TO" if grant else "FROM")
     found: list[Grantee] = []
     while True:
@@ -164,8 +164,7 @@ def _grantees(cursor: Cursor, *, grant: bool, end: bool = True) -> tuple[Grantee
             break
     if not grant:
         _ = cursor.skip("CASCADE") or cursor.skip("RESTRICT")
-    if end:
-        cursor.end()
+    cursor.end()
     return tuple(found)
 
 

@@ -153,10 +153,10 @@ class Cursor:
         return WarehouseError(f'syntax error at or near "{near}"\n  Position: {token.start + 1}')
 
 
-def keywords(sql: str, count: int = 3) -> tuple[str, ...]:
-    """The first words of a statement in upper case, which say what kind it is."""
+def keywords(sql: str) -> tuple[str, ...]:
+    """The first three words of a statement in upper case, which say what kind it is."""
     found = []
-    for token in tokenize(sql)[:count]:
+    for token in tokenize(sql)[:3]:
         if token.kind != "word":
             break
         found.append(token.text.upper())
