@@ -122,7 +122,7 @@ def _predictions(target: Target) -> None:
 def _memory(target: Target) -> None:
     running = cloud.find(target.directory)
     assert running is not None  # noqa: S101  # it answered a moment ago
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 120
     used = _resident(running.pid)
     while used > 200e6 and time.monotonic() < deadline:
         time.sleep(5)

@@ -22,8 +22,8 @@ class Asker:
         # The local cloud vouches for itself; in an account the system's certificates do.
         bundle: Any = target.ca_bundle or True
         # A body that waits for the headers' acknowledgement waits 40 ms.
-        at_once = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._http = URLLib3Session(verify=bundle, socket_options=[at_once])
+        at_once: Any = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]  # its stubs want text
+        self._http = URLLib3Session(verify=bundle, socket_options=at_once)
 
     def ask(self, model: str, features: str) -> dict[str, Any]:
         """POST `features` (a JSON object). Raises `CommandError` unless the API answers 200."""
