@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,17 +51,42 @@ STATE = PROJECT / ".tidemill"
 MODELS = PROJECT / "models"
 
 
-def _target(name: TargetName, stage: str, state: Path, models: Path) -> Target:
-    return Target(name.value, stage, state.resolve(), models.resolve())
-
-
-@app.command()
-def up(
+def _shared(
     target: TargetOption = HERE,
     stage: StageOption = STAGE,
     state: StateOption = STATE,
     models: ModelsOption = MODELS,
     as_json: JsonOption = False,
+) -> tuple[Target, Console]:
+    """Turn the options that every command takes into where it works and how it speaks."""
+    place = Target(target.value, stage, state.resolve(), models.resolve())
+    return place, Console(as_json=as_json)
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Add a command: `function`'s first two parameters come of the options that all share."""
+    shared = inspect.signature(_shared, eval_str=True).parameters
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
+
+    @functools.wraps(function)
+    def run(**arguments: Any) -> None:
+        common = {name: arguments.pop(name) for name in shared}
+        function(*_shared(**common), **arguments)
+
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in [*own, *shared.values()]
+    ]
+    # Typer reads both to learn what a command takes.
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # no stub has it
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return app.command()(run)
+
+
+@command
+def up(
+    place: Target,
+    console: Console,
     port: Annotated[
         int | None, typer.Option(help="The local cloud's port; a free one by default.")
     ] = None,
@@ -67,152 +95,112 @@ def up(
     """Start the local cloud (or take the AWS account) and deploy every stack."""
     from scripts.commands import deploy
 
-    where = _target(target, stage, state, models)
-    deploy.up(where, Console(as_json=as_json), port=port, assume_yes=yes)
+    deploy.up(place, console, port=port, assume_yes=yes)
 
 
-@app.command()
+@command
 def down(
-    target: TargetOption = HERE,
-    stage: StageOption = STAGE,
-    state: StateOption = STATE,
-    models: ModelsOption = MODELS,
-    as_json: JsonOption = False,
+    place: Target,
+    console: Console,
     wipe: Annotated[bool, typer.Option("--wipe", help="Forget its state too.")] = False,
 ) -> None:
     """Stop the local cloud; `up` continues where it was."""
     from scripts.commands import deploy
 
-    deploy.down(_target(target, stage, state, models), Console(as_json=as_json), wipe=wipe)
+    deploy.down(place, console, wipe=wipe)
 
 
-@app.command()
-def status(
-    target: TargetOption = HERE,
-    stage: StageOption = STAGE,
-    state: StateOption = STATE,
-    models: ModelsOption = MODELS,
-    as_json: JsonOption = False,
-) -> None:
+@command
+def status(place: Target, console: Console) -> None:
     """Show the stacks, and for each model its rows, its champion and its last run."""
-    from scripts.commands import status as command
+    from scripts.commands import status as work
 
-    command.status(_target(target, stage, state, models), Console(as_json=as_json))
+    work.status(place, console)
 
 
-@app.command()
-def doctor(
-    target: TargetOption = HERE,
-    stage: StageOption = STAGE,
-    state: StateOption = STATE,
-    models: ModelsOption = MODELS,
-    as_json: JsonOption = False,
-) -> None:
+@command
+def doctor(place: Target, console: Console) -> None:
     """Check what a target needs and say how to mend what is missing."""
-    from scripts.commands import doctor as command
+    from scripts.commands import doctor as work
 
-    command.doctor(_target(target, stage, state, models), Console(as_json=as_json))
+    work.doctor(place, console)
 
 
-@app.command()
+@command
 def logs(
+    place: Target,
+    console: Console,
     name: Annotated[
         str, typer.Argument(help="A function's verb_noun, a job's kind, or refresh for the runs.")
     ],
-    target: TargetOption = HERE,
-    stage: StageOption = STAGE,
-    state: StateOption = STATE,
-    models: ModelsOption = MODELS,
-    as_json: JsonOption = False,
     minutes: Annotated[int, typer.Option(min=1, help="How far to look back.")] = 15,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """Print log lines, oldest first; with --json one document a line."""
-    from scripts.commands import logs as command
+    from scripts.commands import logs as work
 
-    where = _target(target, stage, state, models)
-    command.logs(where, Console(as_json=as_json), name, minutes, follow=follow)
+    work.logs(place, console, name, minutes, follow=follow)
 
 
-@app.command()
+@command
 def stream(
+    place: Target,
+    console: Console,
     model: ModelArgument,
     file: Annotated[Path, typer.Argument(help="A CSV with a header line.")],
-    target: TargetOption = HERE,
-    stage: StageOption = STAGE,
-    state: StateOption = STATE,
-    models: ModelsOption = MODELS,
-    as_json: JsonOption = False,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait at the most.")] = 900,
 ) -> None:
     """Upload a CSV and follow its rows until the warehouse has counted them."""
-    from scripts.commands import stream as command
+    from scripts.commands import stream as work
 
-    console = Console(as_json=as_json)
-    result = command.stream(_target(target, stage, state, models), console, model, file, timeout)
-    command.show(console, result)
+    result = work.stream(place, console, model, file, timeout)
+    work.show(console, result)
     if result.refused:
         raise CommandError("no row of the file was loaded", "mend the file and stream it again")
 
 
-@app.command()
-def refresh(
-    model: ModelArgument,
-    target: TargetOption = HERE,
-    stage: StageOption = STAGE,
-    state: StateOption = STATE,
-    models: ModelsOption = MODELS,
-    as_json: JsonOption = False,
-) -> None:
+@command
+def refresh(place: Target, console: Console, model: ModelArgument) -> None:
     """Start a run, follow its states and print the gate's decision and reasons."""
-    from scripts.commands import refresh as command
+    from scripts.commands import refresh as work
 
-    console = Console(as_json=as_json)
-    command.show(console, command.refresh(_target(target, stage, state, models), console, model))
+    work.show(console, work.refresh(place, console, model))
 
 
-@app.command()
+@command
 def predict(
+    place: Target,
+    console: Console,
     model: ModelArgument,
     features: Annotated[str, typer.Argument(help="A JSON object of the features.")],
-    target: TargetOption = HERE,
-    stage: StageOption = STAGE,
-    state: StateOption = STATE,
-    models: ModelsOption = MODELS,
-    as_json: JsonOption = False,
     curl: Annotated[
         bool, typer.Option("--curl", help="Print the signed request instead of sending it.")
     ] = False,
 ) -> None:
     """Ask the API for a prediction; print it with the version that made it."""
-    from scripts.commands import predict as command
+    from scripts.commands import predict as work
 
-    console = Console(as_json=as_json)
-    where = _target(target, stage, state, models)
     if curl:
-        text = command.curl(where, model, features)
+        text = work.curl(place, model, features)
         console.result({"curl": text}, [text])
     else:
-        command.show(console, command.predict(where, model, features))
+        work.show(console, work.predict(place, model, features))
 
 
-@app.command()
+@command
 def postman(
+    place: Target,
+    console: Console,
     file: Annotated[Path, typer.Argument(help="The collection to write.")] = Path(
         "tidemill.postman_collection.json"
     ),
-    target: TargetOption = HERE,
-    stage: StageOption = STAGE,
-    state: StateOption = STATE,
-    models: ModelsOption = MODELS,
-    as_json: JsonOption = False,
 ) -> None:
     """Write a Postman collection with one request a model."""
-    from scripts.commands import predict as command
+    from scripts.commands import predict as work
 
-    count = command.postman(_target(target, stage, state, models), file)
+    count = work.postman(place, file)
     text = f"{count} requests in {file}; set its aws_… variables in Postman"
-    Console(as_json=as_json).result({"file": str(file), "requests": count}, [text])
+    console.result({"file": str(file), "requests": count}, [text])
 
 
 def main() -> None:
